@@ -1,0 +1,184 @@
+"""Who works on what: ready tasks meet waiting devices.
+
+* Tasks that nobody tried are alike within a job and are placed as one want with a count; tasks that were tried are
+  grouped by who may not take them.  So a tick scores (jobs + groups) x devices, not tasks x devices.
+* Copies of one task never share an owner.  The one exception settles disputes: a trusted device may repeat a task, for
+  nobody outvotes the operator, and a device that disagrees with itself shows that the task is not deterministic.
+* One grant to one device is one lease with one epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import NamedTuple
+
+from corpgrid.domain.attempt import LIVE, Attempt, AttemptState, Lease
+from corpgrid.domain.device import Device, DeviceState
+from corpgrid.domain.draft import Draft
+from corpgrid.domain.events import Polled
+from corpgrid.domain.ids import DeviceId, JobId, OwnerId, TaskKey
+from corpgrid.domain.job import JobState, Purpose, Task, TaskState, VerifyMode
+from corpgrid.domain.messages import Grant, GrantedTask
+from corpgrid.domain.placement import DeviceColumns, Want, match
+from corpgrid.domain.rules import GridRules
+from corpgrid.domain.verification import keyed_draw
+
+_DONE = frozenset({AttemptState.RETURNED, AttemptState.ACCEPTED, AttemptState.REJECTED})
+_FAULTY = frozenset({AttemptState.CRASHED, AttemptState.REFUSED})
+
+
+class _Group(NamedTuple):
+    """Tasks that the same devices may take."""
+
+    job: JobId
+    purpose: Purpose
+    excluded_owners: frozenset[OwnerId] = frozenset()
+    excluded_devices: frozenset[DeviceId] = frozenset()
+    prefer_trusted: bool = False
+    require_trusted: bool = False
+
+
+class Waiting(NamedTuple):
+    """A device that asked for work, and how much it may get."""
+
+    event: Polled
+    device: Device
+    free: int
+
+
+def waiting(draft: Draft, polls: Sequence[Polled], rules: GridRules) -> list[Waiting]:
+    """The devices among ``polls`` that may be given work now, one poll each (the newest)."""
+    newest = {event.status.device: event for event in polls if event.wanted > 0}
+    found = []
+    for device_id, event in newest.items():
+        device = draft.device(device_id)
+        if device is not None and may_work(device):
+            found.append(Waiting(event=event, device=device, free=min(event.wanted, rules.grant_tasks)))
+    return found
+
+
+def may_work(device: Device) -> bool:
+    """Whether its state and its host allow work: the one rule that no weight can outbid."""
+    return device.state is DeviceState.ACTIVE and device.power.on_ac_power and not device.blockers
+
+
+def dispatch(draft: Draft, idle: Sequence[Waiting], rules: GridRules, rng: Random) -> dict[int, list[Grant]]:
+    """Place ready tasks on waiting devices; the grants by ticket."""
+    groups = _groups(draft, rules)
+    if not idle or not groups:
+        return {}
+    wants = [_want(draft, group, keys) for group, keys in groups.items()]
+    columns = DeviceColumns.of([entry.device for entry in idle], free=[entry.free for entry in idle])
+    placements = match(wants, columns, now=draft.now, rng=rng)
+    keys_of = [iter(keys) for keys in groups.values()]
+    given: dict[tuple[int, JobId], list[TaskKey]] = {}
+    for placement in placements:
+        chosen = given.setdefault((placement.device, wants[placement.want].job), [])
+        chosen.extend(next(keys_of[placement.want]) for _ in range(placement.count))
+    grants: dict[int, list[Grant]] = {}
+    for (place, job), keys in given.items():
+        entry = idle[place]
+        grants.setdefault(entry.event.ticket, []).append(_grant(draft, entry.device.id, job, keys, rules))
+    return grants
+
+
+def _groups(draft: Draft, rules: GridRules) -> dict[_Group, list[TaskKey]]:
+    groups: dict[_Group, list[TaskKey]] = {}
+    fresh: dict[JobId, list[TaskKey]] = {}
+    present = sum(presence.active for presence in draft.view.owners.values())
+    for key in draft.view.ready:
+        task, job = draft.task(key), draft.job(key[0])
+        if task is None or task.open == 0 or job is None or job.state is not JobState.RUNNING:
+            continue
+        if task.attempts == 0:
+            keys = fresh.get(task.job)
+            if keys is None:
+                trusted_only = draft.spec(task.job).verify.mode is VerifyMode.TRUSTED
+                group = _Group(job=task.job, purpose=Purpose.PRIMARY, require_trusted=trusted_only)
+                keys = fresh[task.job] = groups.setdefault(group, [])
+            keys.append(key)
+        else:
+            groups.setdefault(_group_of(draft, task, present, rules), []).append(key)
+    return groups
+
+
+def _group_of(draft: Draft, task: Task, present: int, rules: GridRules) -> _Group:
+    """Who may take a task that was tried: nobody whose owner has a copy, and rather nobody on whom it failed."""
+    attempts = draft.attempts((task.job, task.index))
+    copies = [attempt for attempt in attempts if attempt.state in _DONE or attempt.state in LIVE]
+    settled_by_trusted = [attempt for attempt in copies if _trusted(draft, attempt.device)]
+    if task.purpose is Purpose.ARBITER:
+        copies = [attempt for attempt in copies if attempt not in settled_by_trusted or attempt.state in LIVE]
+    owners = frozenset(attempt.owner for attempt in copies)
+    devices = frozenset(attempt.device for attempt in copies)
+    faulty = devices | {attempt.device for attempt in attempts if attempt.state in _FAULTY}
+    return _Group(
+        job=task.job,
+        purpose=task.purpose,
+        excluded_owners=owners,
+        excluded_devices=faulty if len(faulty) < present else devices,
+        prefer_trusted=task.purpose is Purpose.ARBITER or _audit_by_trusted(task, rules),
+        require_trusted=(task.purpose is Purpose.ARBITER and bool(settled_by_trusted))
+        or draft.spec(task.job).verify.mode is VerifyMode.TRUSTED,
+    )
+
+
+def _audit_by_trusted(task: Task, rules: GridRules) -> bool:
+    if task.purpose is not Purpose.AUDIT:
+        return False
+    return keyed_draw(rules.audit_key, task.job, task.index, -1) < rules.trusted_audit_share
+
+
+def _trusted(draft: Draft, device: DeviceId) -> bool:
+    row = draft.device(device)
+    return row is not None and row.trusted
+
+
+def _want(draft: Draft, group: _Group, keys: Sequence[TaskKey]) -> Want:
+    spec = draft.spec(group.job)
+    return Want(
+        job=group.job,
+        requirements=spec.requirements,
+        verify_mode=spec.verify.mode,
+        count=len(keys),
+        excluded_owners=group.excluded_owners,
+        excluded_devices=group.excluded_devices,
+        prefer_trusted=group.prefer_trusted,
+        require_trusted=group.require_trusted,
+    )
+
+
+def _grant(draft: Draft, device_id: DeviceId, job: JobId, keys: Sequence[TaskKey], rules: GridRules) -> Grant:
+    device = draft.device(device_id)
+    assert device is not None
+    epoch, ttl = draft.grant_epoch(), rules.settings.lease_ttl_seconds
+    granted = []
+    for key in keys:
+        task = draft.task(key)
+        assert task is not None
+        granted.append(GrantedTask(index=task.index, attempt=task.attempts))
+        draft.add_attempt(
+            Attempt(
+                job=job,
+                index=task.index,
+                number=task.attempts,
+                device=device.id,
+                owner=device.owner,
+                site=device.site,
+                purpose=task.purpose,
+                epoch=epoch,
+            )
+        )
+        state = TaskState.LEASED if task.state is TaskState.READY else task.state
+        draft.put_task(
+            task, task._replace(state=state, open=task.open - 1, live=task.live + 1, attempts=task.attempts + 1)
+        )
+    draft.put_lease(
+        Lease(
+            epoch=epoch, device=device.id, job=job, granted_at=draft.now, until=draft.now + ttl, remaining=len(granted)
+        )
+    )
+    draft.put_device(replace(device, leased=device.leased + len(granted)))
+    return Grant(epoch=epoch, job=job, tasks=tuple(granted), ttl_seconds=ttl)

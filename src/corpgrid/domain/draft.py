@@ -1,0 +1,295 @@
+"""The rows of one tick while it is being decided: the view underneath, the changes on top.
+
+Everything that decides writes through a ``Draft``: it checks each move against its state chart, keeps each job's counts
+equal to its tasks, and in the end gives the ``Effects``.  A row that is put twice is written once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from corpgrid.domain.attempt import ATTEMPT_MOVES, Attempt, Lease
+from corpgrid.domain.device import DEVICE_MOVES, Device, DeviceState
+from corpgrid.domain.effects import AuditEntry, Checkpoint, Effects, NewJob, Standing, StoredBatch, View
+from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, TaskKey, task_text
+from corpgrid.domain.job import TASK_MOVES, TERMINAL, Counts, Job, JobSpec, JobState, Task, TaskState
+from corpgrid.errors import IllegalMoveError
+
+_COLUMN: Mapping[TaskState, int] = {state: Counts._fields.index(state.value) for state in TaskState}
+_UNSETTLED = len(Counts._fields)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one tick adds to a job's numbers."""
+
+    executions: int = 0
+    audits: int = 0
+    mismatches: int = 0
+
+
+class Draft:
+    """One tick's changes over one view."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.now = view.now
+        self.next_epoch = view.next_epoch
+        self.next_batch = view.next_batch
+        self.replies: dict[int, object] = {}
+        self.audit: list[AuditEntry] = []
+        self.batches: list[StoredBatch] = []
+        self.new_jobs: list[NewJob] = []
+        self.finalised: list[JobId] = []
+        self.cancelled: list[JobId] = []
+        self.checkpoints: list[Checkpoint] = []
+        self.extend_leases_seconds = 0.0
+        self.quarantined: set[DeviceId] = set()
+        self._jobs: dict[JobId, Job] = {}
+        self._deltas: dict[JobId, list[int]] = {}
+        self._tallies: dict[JobId, Tally] = {}
+        self._tasks: dict[TaskKey, Task] = {}
+        self._attempts: dict[TaskKey, list[Attempt]] = {}
+        self._changed_attempts: dict[tuple[TaskKey, int], Attempt] = {}
+        self._new_attempts: dict[tuple[TaskKey, int], Attempt] = {}
+        self._leases: dict[Epoch, Lease] = {}
+        self._devices: dict[DeviceId, Device] = {}
+        self._standings: dict[tuple[DeviceId, Digest], Standing] = {}
+
+    # -- jobs
+
+    def job(self, job: JobId) -> Job | None:
+        """The job as it stands in this tick; its counts are those of the view until ``effects``."""
+        return self._jobs.get(job) or self.view.jobs.get(job)
+
+    def add_job(self, new: NewJob) -> None:
+        """A new job."""
+        self.new_jobs.append(new)
+        self._jobs[new.job.id] = new.job
+
+    def spec(self, job: JobId) -> JobSpec:
+        """The specification of a job of the view."""
+        return self.view.specs[job]
+
+    def put_job(self, job: Job) -> None:
+        """Change a job."""
+        self._jobs[job.id] = job
+
+    def next_rev(self, job: JobId) -> int:
+        """The rev that the job has after this tick."""
+        return self.view.jobs[job].rev + 1
+
+    def counted(self, job: JobId) -> Job:
+        """The job with its counts as this tick leaves them."""
+        row, before = self._jobs.get(job) or self.view.jobs[job], self.view.jobs[job]
+        delta = self._deltas.get(job)
+        if delta is None:
+            return row
+        tally = self.tally(job)
+        counts = Counts(*(old + change for old, change in zip(before.counts, delta[:_UNSETTLED], strict=True)))
+        assert min(counts) >= 0, (job, before.counts, delta)
+        return replace(
+            row,
+            counts=counts,
+            unsettled=before.unsettled + delta[_UNSETTLED],
+            executions=before.executions + tally.executions,
+            audits=before.audits + tally.audits,
+            mismatches=before.mismatches + tally.mismatches,
+            rev=before.rev + 1,
+        )
+
+    def tally(self, job: JobId) -> Tally:
+        """What this tick adds to a job's numbers."""
+        return self._tallies.setdefault(job, Tally())
+
+    # -- tasks
+
+    def task(self, key: TaskKey) -> Task | None:
+        """The task as it stands in this tick."""
+        return self._tasks.get(key) or self.view.tasks.get(key)
+
+    def put_task(self, old: Task, new: Task) -> None:
+        """Change a task; a terminal one gets the job's rev of this tick.
+
+        Raises:
+            IllegalMoveError: the chart does not allow the move.
+        """
+        if new == old:
+            return
+        if new.state is not old.state:
+            if new.state not in TASK_MOVES[old.state]:
+                raise IllegalMoveError(
+                    f"task {task_text((old.job, old.index))}",
+                    old=old.state,
+                    new=new.state,
+                    story=tuple(map(str, self.attempts((old.job, old.index)))),
+                )
+            if new.state in TERMINAL:
+                new = new._replace(final_rev=self.next_rev(new.job))
+        assert new.open >= 0, new
+        assert new.live >= 0, new
+        delta = self._deltas.get(new.job)
+        if delta is None:
+            delta = self._deltas[new.job] = [0] * (_UNSETTLED + 1)
+        delta[_COLUMN[old.state]] -= 1
+        delta[_COLUMN[new.state]] += 1
+        delta[_UNSETTLED] += old.settled - new.settled
+        self._tasks[(new.job, new.index)] = new
+
+    # -- attempts
+
+    def attempts(self, key: TaskKey) -> list[Attempt]:
+        """All attempts of a task by number; the list is the draft's own."""
+        found = self._attempts.get(key)
+        if found is None:
+            found = self._attempts[key] = list(self.view.attempts.get(key, ()))
+        return found
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """A new attempt."""
+        key = (attempt.job, attempt.index)
+        rows = self.attempts(key)
+        assert attempt.number == len(rows), (attempt, rows)
+        rows.append(attempt)
+        self._new_attempts[(key, attempt.number)] = attempt
+
+    def put_attempt(self, attempt: Attempt) -> None:
+        """Change an attempt.
+
+        Raises:
+            IllegalMoveError: the chart does not allow the move.
+        """
+        key = (attempt.job, attempt.index)
+        rows = self.attempts(key)
+        old = rows[attempt.number]
+        if old.state is not attempt.state and attempt.state not in ATTEMPT_MOVES[old.state]:
+            raise IllegalMoveError(
+                f"attempt {task_text(key)}/{attempt.number}",
+                old=old.state,
+                new=attempt.state,
+                story=tuple(map(str, rows)),
+            )
+        rows[attempt.number] = attempt
+        mark = (key, attempt.number)
+        if mark in self._new_attempts:
+            self._new_attempts[mark] = attempt
+        else:
+            self._changed_attempts[mark] = attempt
+
+    # -- leases
+
+    def lease(self, epoch: Epoch) -> Lease | None:
+        """The lease, or None if it is gone."""
+        found = self._leases.get(epoch) or self.view.leases.get(epoch)
+        return found if found is not None and found.remaining > 0 else None
+
+    def put_lease(self, lease: Lease) -> None:
+        """Change or add a lease; with nothing remaining it is gone."""
+        self._leases[lease.epoch] = lease
+
+    def leases_of(self, device: DeviceId) -> list[Lease]:
+        """The leases that a device holds; those of the view are complete for the devices that were needed."""
+        epochs = dict.fromkeys([*self.view.leases, *self._leases])
+        found = (self.lease(epoch) for epoch in epochs)
+        return [lease for lease in found if lease is not None and lease.device == device]
+
+    def grant_epoch(self) -> Epoch:
+        """An epoch that no lease ever had."""
+        self.next_epoch += 1
+        return Epoch(self.next_epoch - 1)
+
+    # -- devices
+
+    def device(self, device: DeviceId) -> Device | None:
+        """The device as it stands in this tick."""
+        return self._devices.get(device) or self.view.devices.get(device)
+
+    def put_device(self, device: Device) -> None:
+        """Change or add a device.
+
+        Raises:
+            IllegalMoveError: the chart does not allow the move.
+        """
+        old = self.device(device.id)
+        if old is not None and old.state is not device.state:
+            if device.state not in DEVICE_MOVES[old.state]:
+                raise IllegalMoveError(f"device {device.id}", old=old.state, new=device.state)
+            if device.state in {DeviceState.QUARANTINED, DeviceState.REVOKED}:
+                self.quarantined.add(device.id)
+        self._devices[device.id] = device
+
+    def may_move(self, device: Device, state: DeviceState) -> bool:
+        """Whether the chart allows it."""
+        return state in DEVICE_MOVES[device.state]
+
+    def standing(self, device: DeviceId, bundle: Digest) -> Standing | None:
+        """How much of a bundle the device has done."""
+        mark = (device, bundle)
+        return self._standings.get(mark) or self.view.standings.get(mark)
+
+    def put_standing(self, standing: Standing) -> None:
+        """Change or add a standing."""
+        self._standings[(standing.device, standing.bundle)] = standing
+
+    # -- the rest
+
+    def note(self, kind: str, subject: str, actor: str, detail: str = "") -> None:
+        """Write a line of the audit log."""
+        self.audit.append(AuditEntry(at=self.now, kind=kind, subject=subject, actor=actor, detail=detail))
+
+    def touched_jobs(self) -> list[JobId]:
+        """Jobs with a change in this tick, of those that stood before it."""
+        return [job for job in dict.fromkeys([*self._jobs, *self._deltas]) if job in self.view.jobs]
+
+    def close_job(self, row: Job) -> Job:
+        """End a job whose tasks all ended or are provisional: the provisional ones become final with it."""
+        counts = row.counts
+        if counts.provisional:
+            self.finalised.append(row.id)
+        state = JobState.FAILED if counts.failed else JobState.DONE
+        moved = counts._replace(final=counts.final + counts.provisional, provisional=0)
+        reason = f"{counts.failed} of {row.tasks} tasks failed" if counts.failed else ""
+        return self._set_counts(replace(row, state=state, finished_at=self.now, reason=reason), moved)
+
+    def cancel_job(self, row: Job, *, reason: str) -> Job:
+        """End a job now; nothing of it that is not final counts any more."""
+        counts = row.counts
+        gone = counts.waiting + counts.ready + counts.leased + counts.provisional
+        moved = Counts(final=counts.final, failed=counts.failed, cancelled=counts.cancelled + gone)
+        self.cancelled.append(row.id)
+        return self._set_counts(
+            replace(row, state=JobState.CANCELLED, finished_at=self.now, reason=reason, unsettled=0), moved
+        )
+
+    def _set_counts(self, row: Job, counts: Counts) -> Job:
+        before = self.view.jobs[row.id]
+        self._deltas.pop(row.id, None)
+        done = replace(row, counts=counts, rev=before.rev + 1)
+        self._jobs[row.id] = done
+        return done
+
+    def effects(self) -> Effects:
+        """Everything that changed."""
+        jobs = tuple(self.counted(job) if job in self._deltas else self._bumped(job) for job in self.touched_jobs())
+        return Effects(
+            new_jobs=tuple(self.new_jobs),
+            jobs=jobs,
+            tasks=tuple(self._tasks.values()),
+            new_attempts=tuple(self._new_attempts.values()),
+            attempts=tuple(self._changed_attempts.values()),
+            leases=tuple(self._leases.values()),
+            devices=tuple(self._devices.values()),
+            standings=tuple(self._standings.values()),
+            batches=tuple(self.batches),
+            finalised=tuple(self.finalised),
+            cancelled=tuple(self.cancelled),
+            checkpoints=tuple(self.checkpoints),
+            audit=tuple(self.audit),
+            extend_leases_seconds=self.extend_leases_seconds,
+            replies=self.replies,
+        )
+
+    def _bumped(self, job: JobId) -> Job:
+        row, before = self._jobs[job], self.view.jobs[job]
+        return row if row.rev > before.rev else replace(row, rev=before.rev + 1)

@@ -1,0 +1,201 @@
+"""One tick of the grid: everything that happened, decided at once, as a pure function.
+
+``need`` says which rows the events touch; the store reads them; ``decide`` says how they shall be and what everybody is
+told.  The order within a tick is fixed: devices that come, results that come back, time, people's commands, new jobs,
+then placement, then jobs that can close.  Placement comes after everything that makes room or work, so that one round
+trip brings results and takes new work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from random import Random
+
+from corpgrid.domain import admin
+from corpgrid.domain.dispatch import dispatch, waiting
+from corpgrid.domain.draft import Draft
+from corpgrid.domain.effects import Effects, Need, View
+from corpgrid.domain.events import (
+    Checkpointed,
+    DeviceRegistered,
+    DeviceSet,
+    Event,
+    Heartbeat,
+    JobCancelled,
+    JobSubmitted,
+    Polled,
+    Submitted,
+    Swept,
+)
+from corpgrid.domain.ids import DeviceId, JobId, TaskKey
+from corpgrid.domain.intake import Intake
+from corpgrid.domain.job import JobState, Purpose
+from corpgrid.domain.messages import AgentStatus, Batch, Grant, PollReply, Reply
+from corpgrid.domain.rules import GridRules
+from corpgrid.errors import RefusedError
+
+__all__ = ["GridRules", "decide", "need"]
+
+
+def need(events: Iterable[Event], rules: GridRules) -> Need:
+    """The rows that these events touch."""
+    devices: set[DeviceId] = set()
+    tasks: set[TaskKey] = set()
+    jobs: set[JobId] = set()
+    release: set[DeviceId] = set()
+    wanted, sweep = 0, False
+    for event in events:
+        match event:
+            case Polled(status=status, batches=batches):
+                devices.add(status.device)
+                wanted += min(event.wanted, rules.grant_tasks)
+                _need_batches(batches if event.first else (), tasks, jobs)
+            case Submitted(status=status, batches=batches):
+                devices.add(status.device)
+                _need_batches(batches, tasks, jobs)
+            case Heartbeat(status=status):
+                devices.add(status.device)
+            case DeviceRegistered(device=device):
+                devices.add(device)
+                release.add(device)
+            case DeviceSet(device=device):
+                devices.add(device)
+            case Checkpointed(request=request):
+                devices.add(request.status.device)
+                tasks.add((request.job, request.index))
+                jobs.add(request.job)
+            case JobSubmitted(job=job) | JobCancelled(job=job):
+                jobs.add(job)
+            case Swept():
+                sweep = True
+    return Need(
+        devices=frozenset(devices),
+        tasks=frozenset(tasks),
+        jobs=frozenset(jobs),
+        ready_limit=wanted + rules.ready_tasks if wanted or sweep else 0,
+        sweep=sweep,
+        release=frozenset(release),
+    )
+
+
+def _need_batches(batches: Sequence[Batch], tasks: set[TaskKey], jobs: set[JobId]) -> None:
+    for batch in batches:
+        jobs.add(batch.job)
+        tasks.update((batch.job, item.index) for item in batch.items)
+
+
+def decide(view: View, events: Sequence[Event], *, rng: Random, rules: GridRules) -> Effects:
+    """The effects of these events on this view.
+
+    A ``Polled`` event whose ticket has no reply stays parked: it is to be asked again when something changed.
+    """
+    draft = Draft(view)
+    intake = Intake(draft, rules)
+    replies: dict[int, Reply] = {}
+    for event in events:
+        if isinstance(event, DeviceRegistered):
+            admin.register(draft, intake, event, rules)
+    for event in events:
+        _report(draft, intake, event, replies, rules)
+    for event in events:
+        _command(draft, intake, event)
+    for event in events:
+        if isinstance(event, JobSubmitted):
+            admin.submit(draft, event)
+    _waive_audits(draft, intake)
+    polls = [event for event in events if isinstance(event, Polled) and event.ticket not in draft.replies]
+    grants = dispatch(draft, waiting(draft, polls, rules), rules, rng)
+    for poll in polls:
+        _answer(draft, poll, replies.get(poll.ticket, Reply()), grants.get(poll.ticket, []))
+    _close_jobs(draft)
+    return draft.effects()
+
+
+def _report(draft: Draft, intake: Intake, event: Event, replies: dict[int, Reply], rules: GridRules) -> None:
+    """Take what devices report of themselves and bring back."""
+    match event:
+        case Polled(first=True, status=status, batches=batches):
+            if _known(draft, event.ticket, status):
+                replies[event.ticket] = _take(draft, intake, status, batches, rules, complete=True)
+        case Polled(status=status):
+            if _known(draft, event.ticket, status):
+                device = draft.device(status.device)
+                assert device is not None
+                going_on, message = admin.verdict_on(device)
+                replies[event.ticket] = Reply(should_continue=going_on, message=message)
+        case Submitted(status=status, batches=batches):
+            if _known(draft, event.ticket, status):
+                draft.replies[event.ticket] = _take(draft, intake, status, batches, rules, complete=False)
+        case Heartbeat(status=status):
+            if _known(draft, event.ticket, status):
+                draft.replies[event.ticket] = admin.note_status(draft, status, rules, complete=False)
+        case Checkpointed(request=request):
+            if _known(draft, event.ticket, request.status):
+                reply = admin.note_status(draft, request.status, rules, complete=False)
+                admin.checkpointed(draft, event, reply)
+        case _:
+            pass
+
+
+def _take(
+    draft: Draft, intake: Intake, status: AgentStatus, batches: Sequence[Batch], rules: GridRules, *, complete: bool
+) -> Reply:
+    received = tuple(intake.take(status.device, batch) for batch in batches)
+    reply = admin.note_status(draft, status, rules, complete=complete)
+    return replace(reply, received=received)
+
+
+def _known(draft: Draft, ticket: int, status: AgentStatus) -> bool:
+    if draft.device(status.device) is not None:
+        return True
+    draft.replies[ticket] = RefusedError(f"device {status.device} is not known here", remedy="Register again.")
+    return False
+
+
+def _command(draft: Draft, intake: Intake, event: Event) -> None:
+    """Do what people ask for, and what time does."""
+    match event:
+        case Swept():
+            admin.sweep(draft, intake, event)
+        case DeviceSet():
+            admin.set_device(draft, event)
+        case JobCancelled():
+            admin.cancel(draft, event)
+        case _:
+            pass
+
+
+def _waive_audits(draft: Draft, intake: Intake) -> None:
+    """A trusted device's result waits for no auditor when nobody is there who could audit it."""
+    for key in draft.view.ready:
+        task = draft.task(key)
+        if task is None or task.purpose is not Purpose.AUDIT or task.accepted < 0 or not task.open or task.live:
+            continue
+        job = draft.job(task.job)
+        if job is not None and job.state is JobState.RUNNING:
+            intake.waive_audit(task)
+
+
+def _answer(draft: Draft, poll: Polled, reply: Reply, grants: Sequence[Grant]) -> None:
+    """Answer a poll, unless it can go on waiting."""
+    brings = poll.first and (poll.batches or reply.lost)
+    if grants or brings or poll.due or not reply.should_continue:
+        draft.replies[poll.ticket] = PollReply(
+            should_continue=reply.should_continue,
+            message=reply.message,
+            lost=reply.lost,
+            received=reply.received,
+            grants=tuple(grants),
+        )
+
+
+def _close_jobs(draft: Draft) -> None:
+    """Close every job that wants nothing more, unless a result in it has just lost its credit."""
+    if draft.quarantined:
+        return
+    for job in draft.view.jobs:
+        row = draft.counted(job)
+        if row.state is JobState.RUNNING and row.unsettled == 0 and job not in draft.view.tainted_jobs:
+            closed = draft.close_job(row)
+            draft.note("job.closed", job, "scheduler", closed.state)
