@@ -26,6 +26,7 @@ from corpgrid.domain.rules import GridRules
 from corpgrid.domain.verification import keyed_draw
 
 _DONE = frozenset({AttemptState.RETURNED, AttemptState.ACCEPTED, AttemptState.REJECTED})
+_PLACEABLE = frozenset({TaskState.READY, TaskState.LEASED, TaskState.PROVISIONAL})
 _FAULTY = frozenset({AttemptState.CRASHED, AttemptState.REFUSED})
 
 
@@ -90,7 +91,9 @@ def _groups(draft: Draft, rules: GridRules) -> dict[_Group, list[TaskKey]]:
     present = sum(presence.active for presence in draft.view.owners.values())
     for key in draft.view.ready:
         task, job = draft.task(key), draft.job(key[0])
-        if task is None or task.open == 0 or job is None or job.state is not JobState.RUNNING:
+        if task is None or task.open == 0 or task.state not in _PLACEABLE:
+            continue
+        if job is None or job.state is not JobState.RUNNING:
             continue
         if task.attempts == 0:
             keys = fresh.get(task.job)

@@ -14,7 +14,7 @@ from corpgrid.domain.job import Job
 
 def inverse_utilisation(held: int, slots: int) -> float:
     """The idle share of a device that holds ``held`` tasks where ``slots`` fill it: 1 is idle, 0 is full or more."""
-    return max(0.0, 1.0 - held / max(slots, 1))
+    return 1.0 - held / slots if held < slots else 0.0
 
 
 def usage_by_tenant(jobs: Iterable[Job]) -> Counter[str]:

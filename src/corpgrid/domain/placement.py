@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WEIGHTS", "DeviceColumns", "Placement", "Want", "Weights", "match"]
 
-SMALL_STEPS = 48
-"""Up to so many steps (a device looked at, a task given) one by one is faster than columns are."""
+SMALL_LOOKS = 24
+"""Up to so many looks of a want at a device, looking one by one is faster than columns are."""
 
 Take = Callable[[Want], list[tuple[int, int]]]
 
@@ -100,12 +100,11 @@ def match(  # noqa: PLR0913 - each is named at the call
 
 
 def _taker(wants: Sequence[Want], columns: DeviceColumns, given: Circumstances) -> Take:
-    demand = min(sum(want.count for want in wants), sum(free for free in columns.free if free > 0))
-    if len(wants) * len(columns.devices) + demand <= SMALL_STEPS:
+    if len(wants) * len(columns.devices) <= SMALL_LOOKS:
         return placement_reference.Board(columns.devices, columns.free, given).take
     from corpgrid.domain.placement_arrays import Board  # noqa: PLC0415 - a small grid never pays for NumPy
 
-    return Board(columns.arrays, given, demand=demand).take
+    return Board(columns.arrays, given, demand=sum(want.count for want in wants)).take
 
 
 def _serve(want: Want, take: Take) -> Iterator[tuple[int, int]]:

@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -33,38 +34,41 @@ from corpgrid.domain.placement_score import (
     SCORE_STEPS,
     TIE_BITS,
     Circumstances,
-    Load,
+    Seat,
     Want,
     gpu_fit,
     gpu_lanes,
     gpu_likeness,
+    headroom,
     identity,
-    own_score,
-    rank,
-    score,
+    reputation,
 )
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
-SHORTLIST_SPARE = 256
+Entry = tuple[int, int, int]
+"""A device in a queue: its rank when it had been given so many tasks, its place, and how many these were."""
+
+LIST_SPARE = 64
+SAMPLE = 4_096
 NOBODY = int(np.iinfo(np.int64).max)
 """The rank of a device that there is not."""
 
 _NUMBERS = np.dtype(
     [
-        ("capacity", np.int64),
-        ("held", np.int64),
+        ("capacity", np.float64),
+        ("held", np.float64),
         ("free", np.int64),
         ("last_seen", np.float64),
         ("open", np.bool_),
         ("trusted", np.bool_),
-        ("memory_bytes", np.int64),
-        ("disk_bytes", np.int64),
-        ("cpus", np.int64),
+        ("memory_bytes", np.uint64),
+        ("disk_bytes", np.uint64),
+        ("cpus", np.float64),
         ("reputation", np.float64),
-        ("thermal_headroom", np.float64),
+        ("headroom", np.float64),
         ("identity", np.uint64),
     ]
 )
@@ -83,7 +87,7 @@ def _numbers(device: Device, free: int) -> tuple[float, ...]:
         facts.disk_free_bytes,
         facts.cpus,
         reputation(device),
-        min(max(facts.thermal_headroom, 0.0), 1.0),
+        headroom(facts),
         identity(device.id),
     )
 
@@ -103,10 +107,6 @@ class Kinds:
         if code == len(self.examples):
             self.examples.append(device)
         return code
-
-    def flags(self, test: Callable[[Device], object]) -> Bools:
-        """For each code, whether the test holds."""
-        return np.fromiter((bool(test(example)) for example in self.examples), np.bool_, len(self.examples))
 
     def numbers(self, function: Callable[[Device], float]) -> Floats:
         """For each code, a number."""
@@ -156,46 +156,195 @@ _KEYS: Mapping[str, Callable[[Device], Hashable]] = {
 }
 
 
-class _Scored(NamedTuple):
-    """All devices as one kind of want sees them: who may, the static part of the score, and the lanes."""
+class _Seats(NamedTuple):
+    """All devices as one kind of want sees them: whom it may have, and what decides how they rank."""
 
     may: Bools
     static: Floats
-    lanes: Ints
-
-
-class _Entry(NamedTuple):
-    """A device in a queue: its rank when it held ``held`` tasks."""
-
-    rank: int
-    place: int
-    held: int
+    lanes: Floats
 
 
 class _Queue:
     """The devices for one kind of want, best first.
 
-    Every device that may be had is in one of three places: in what is still to come of the list; in the heap ``met``; or
-    beyond the end of the list, where it ranks behind all of it.
+    Every device that may be had is in one of four places: in what is still to come of the list; in the heap ``met``;
+    among those that the present want skipped; or beyond the end of the list, where it ranks behind all of the list.
     """
 
-    def __init__(self, board: Board, scored: _Scored, *, size: int) -> None:
-        self.scored = scored
+    def __init__(self, board: Board, seats: _Seats, *, size: int) -> None:
         self._board = board
+        self._seats = seats
         self._size = size
-        self._met: list[_Entry] = []
-        self._coming, self._complete = board.best(scored, size)
+        self._met: list[Entry] = []
+        self._skipped: list[Entry] = []
+        self._seat_at: dict[int, Seat] = {}
+        self._coming: list[Entry] = []
+        self._complete = False
+        self._list()
 
-    def pop(self) -> _Entry | None:
-        """Take out the best device, by the rank it had when it was last looked at; None: there is none."""
+    def _list(self) -> None:
+        self._met.clear()
+        self._skipped.clear()
+        self._coming, seats, self._complete = self._board.best(self._seats, self._size)
+        self._seat_at.update(seats)
+
+    def pop(self) -> Entry | None:
+        """Take out the best device by the rank it had when it was last looked at; None: there is none."""
         if not self._coming and not self._complete:
             self._size *= 8
-            self._met.clear()
-            self._coming, self._complete = self._board.best(self.scored, self._size)
+            self._list()
         if self._coming and not (self._met and self._met[0] < self._coming[-1]):
             return self._coming.pop()
         return heapq.heappop(self._met) if self._met else None
 
-    def push(self, entry: _Entry) -> None:
-        """Put a device back that was taken out."""
-        heapq.heappush(self._met, entry)
+    def put_back(self, place: int, given: int) -> None:
+        """Put a device in that was taken out, under the rank that it has now, if it has room."""
+        seat = self._seat_at[place]
+        if given < seat.free:
+            heapq.heappush(self._met, (seat.rank(given, self._board.weights), place, given))
+
+    def skip(self, entry: Entry) -> None:
+        """Keep a device that was taken out for the next want."""
+        self._skipped.append(entry)
+
+    def next_want(self) -> None:
+        """Put in what the last want skipped."""
+        for entry in self._skipped:
+            heapq.heappush(self._met, entry)
+        self._skipped.clear()
+
+
+class Board:
+    """The columns, and how many tasks each device was given so far."""
+
+    def __init__(self, columns: Columns, circumstances: Circumstances, *, demand: int) -> None:
+        number = columns.number
+        self.columns = columns
+        self.weights = circumstances.weights
+        self.given: dict[int, int] = {}
+        self._list_size = min(demand, int(np.maximum(number["free"], 0).sum())) + LIST_SPARE
+        age_seconds = circumstances.now - number["last_seen"]
+        self._present: Bools = number["open"] & (age_seconds <= circumstances.seen_within_seconds)
+        mixed = number["identity"] * np.uint64(circumstances.tie_seed)
+        self._tie: Ints = (mixed >> np.uint64(64 - TIE_BITS)).astype(np.int64)
+        self._queues: dict[Hashable, _Queue] = {}
+
+    def take(self, want: Want) -> list[tuple[int, int]]:
+        """Place as many tasks of the want as there is room for: device index and count, the best device first."""
+        queue, given, counts, missing = self._queue(want), self.given, dict[int, int](), want.count
+        choosy = bool(want.excluded_owners or want.excluded_devices)
+        while missing and (entry := queue.pop()):
+            _, place, before = entry
+            present = given.get(place, 0)
+            if present != before:
+                queue.put_back(place, present)
+            elif choosy and self._excluded(want, place):
+                queue.skip(entry)
+            else:
+                counts[place] = counts.get(place, 0) + 1
+                given[place] = before + 1
+                missing -= 1
+                queue.put_back(place, before + 1)
+        queue.next_want()
+        return list(counts.items())
+
+    def _excluded(self, want: Want, place: int) -> bool:
+        device = self.columns.devices[place]
+        return device.owner in want.excluded_owners or device.id in want.excluded_devices
+
+    def _queue(self, want: Want) -> _Queue:
+        trusted_only = needs_trust(want.verify_mode, require_trusted=want.require_trusted)
+        key = (want.requirements, trusted_only, want.placed_sites, want.placed_backends, want.placed_drivers)
+        found = self._queues.get(key)
+        if found is None:
+            seats = self._seats(want, trusted_only=trusted_only)
+            found = self._queues[key] = _Queue(self, seats, size=self._list_size)
+        return found
+
+    def best(self, seats: _Seats, size: int) -> tuple[list[Entry], dict[int, Seat], bool]:
+        """The ``size`` best devices as they stand, the best one last; their seats; and whether there are no others."""
+        number, given = self.columns.number, np.zeros(len(self._tie), np.int64)
+        given[list(self.given)] = list(self.given.values())
+        ranks = self._ranks(seats, number["held"] + given)
+        np.putmask(ranks, ~(seats.may & (number["free"] > given)), NOBODY)
+        places = _lowest(ranks, size)
+        order = places[np.argsort(ranks[places])][:size][::-1]
+        entries = zip(ranks[order].tolist(), order.tolist(), given[order].tolist(), strict=True)
+        counts = (number["held"], number["capacity"], number["free"], seats.lanes, self._tie)
+        whole = (column[order].astype(np.int64).tolist() for column in counts)
+        rows = map(Seat, seats.static[order].tolist(), *whole)
+        return list(entries), dict(zip(order.tolist(), rows, strict=True)), len(places) <= size
+
+    def _ranks(self, seats: _Seats, held: Ints) -> Ints:
+        """``Seat.rank`` of every device."""
+        idle = np.maximum(0.0, 1.0 - held / self.columns.number["capacity"])
+        in_lanes = held / seats.lanes
+        score = seats.static + self.weights.fairness * idle
+        score += self.weights.utilisation * np.maximum(0.0, 1.0 - in_lanes)
+        worse = ((1.0 - score) * SCORE_STEPS).astype(np.int64)
+        rounds = np.minimum(in_lanes.astype(np.int64), ROUND_MAX)
+        return np.asarray(((rounds << SCORE_BITS | worse) << TIE_BITS) | self._tie, np.int64)
+
+    def _seats(self, want: Want, *, trusted_only: bool) -> _Seats:
+        need, number, weights = want.requirements, self.columns.number, self.weights
+        gpus = self.columns.kinds("gpus")
+        lanes = number["cpus"] if need.cpus <= 1 else np.floor(number["cpus"] / need.cpus)
+        fit = gpus.numbers(lambda device: gpu_fit(need, device.facts.gpus))[gpus.codes]
+        if gpus_wanted(need):
+            lanes = np.minimum(lanes, gpus.numbers(lambda device: gpu_lanes(need, device.facts.gpus))[gpus.codes])
+        if need.memory_bytes:
+            memory = np.maximum(number["memory_bytes"], np.uint64(1))
+            lanes = np.minimum(lanes, memory // need.memory_bytes)
+            if not gpus_wanted(need):
+                fit = float(need.memory_bytes) / memory * fit
+        own = weights.reputation * number["reputation"] + weights.thermal_headroom * number["headroom"]
+        static: Floats = own + weights.fit * fit
+        if want.kinds_placed:
+            static = static - weights.correlation_penalty * self._correlation(want)
+        return _Seats(self._may(need, trusted_only=trusted_only), static, np.clip(lanes, 1.0, ROUND_MAX))
+
+    def _correlation(self, want: Want) -> Floats:
+        sites, gpus = self.columns.kinds("site"), self.columns.kinds("gpus")
+        alike = sites.numbers(lambda device: device.site in want.placed_sites)[sites.codes]
+        alike += gpus.numbers(lambda device: gpu_likeness(want, device.facts.gpus))[gpus.codes]
+        return alike / want.kinds_placed
+
+    def _may(self, need: Requirements, *, trusted_only: bool) -> Bools:
+        """Whom the reference would refuse for nothing, but for room and for what one want excludes."""
+        may, number = self._present.copy(), self.columns.number
+        self._narrow(may, "platform", lambda device: not platform_refusals(need, device.facts))
+        self._narrow(may, "gpus", lambda device: not gpu_refusals(need, device.facts.gpus))
+        for name, asked in (("site", need.sites), ("owner", need.owners), ("labels", need.labels)):
+            if asked:
+                self._narrow(may, name, partial(_in_place, Refusal(name), need))
+        for name, least in (("memory_bytes", need.memory_bytes), ("disk_bytes", need.disk_bytes), ("cpus", need.cpus)):
+            if least > 0:
+                may &= number[name] >= least
+        if trusted_only:
+            may &= number["trusted"]
+        return may
+
+    def _narrow(self, may: Bools, name: str, passes: Callable[[Device], bool]) -> None:
+        """Leave only devices whose kind passes."""
+        kinds = self.columns.kinds(name)
+        passing = np.fromiter(map(passes, kinds.examples), np.bool_, len(kinds.examples))
+        if not passing.all():
+            may &= passing[kinds.codes]
+
+
+def _in_place(refusal: Refusal, need: Requirements, device: Device) -> bool:
+    return not PLACE[refusal](need, device)
+
+
+def _lowest(ranks: Ints, size: int) -> Ints:
+    """Where the lowest ranks are, in no order: all of them if they are at most ``size``, else more than ``size``."""
+    stride = len(ranks) // SAMPLE
+    if stride > 1:
+        # Where the lowest would end, by a sample; if it was a poor one, all ranks are taken.
+        sample = ranks[::stride]
+        nth = 2 * size // stride + 8
+        if nth < len(sample):
+            lowest = np.flatnonzero(ranks <= np.partition(sample, nth)[nth])
+            if len(lowest) > size and ranks[lowest].max() < NOBODY:
+                return lowest
+    return np.flatnonzero(ranks < NOBODY)

@@ -7,47 +7,36 @@ that device is computed again, for it holds one task more.  That is all.  For a 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from corpgrid.domain.device import Device
 from corpgrid.domain.feasibility import refusals
-from corpgrid.domain.placement_score import (
-    Circumstances,
-    Load,
-    Want,
-    identity,
-    lanes,
-    rank,
-    score,
-    static_score,
-    tie_of,
-)
+from corpgrid.domain.placement_score import Circumstances, Seat, Want, identity, lanes, static_score, tie_of
 
 
 class Board:
-    """The devices, and what was given to each so far."""
+    """The devices, and how many tasks each was given so far."""
 
-    def __init__(self, devices: Sequence[Device], free: Sequence[int], given: Circumstances) -> None:
+    def __init__(self, devices: Sequence[Device], free: Sequence[int], circumstances: Circumstances) -> None:
         self.devices = devices
-        self.free = list(free)
-        self.held = [device.leased for device in devices]
-        self.given = given
+        self.free = free
+        self.circumstances = circumstances
+        self.given = [0] * len(devices)
 
     def take(self, want: Want) -> list[tuple[int, int]]:
         """Place as many tasks of the want as there is room for: device index and count, the best device first."""
-        rank_at = {place: self._ranker(want, place) for place in range(len(self.devices)) if self._may(want, place)}
-        queue = [(rank_of(self.held[place]), place) for place, rank_of in rank_at.items()]
+        weights, given, counts = self.circumstances.weights, self.given, dict[int, int]()
+        seats = {place: self._seat(want, place) for place in range(len(self.devices)) if self._may(want, place)}
+        queue = [(seat.rank(given[place], weights), place) for place, seat in seats.items()]
         heapq.heapify(queue)
-        counts: dict[int, int] = {}
         for _ in range(want.count):
             if not queue:
                 break
             _, place = queue[0]
             counts[place] = counts.get(place, 0) + 1
-            self.held[place] += 1
-            self.free[place] -= 1
-            if self.free[place] > 0:
-                heapq.heapreplace(queue, (rank_at[place](self.held[place]), place))
+            given[place] += 1
+            if given[place] < self.free[place]:
+                heapq.heapreplace(queue, (seats[place].rank(given[place], weights), place))
             else:
                 heapq.heappop(queue)
         return list(counts.items())
@@ -57,22 +46,21 @@ class Board:
             want.requirements,
             want.verify_mode,
             self.devices[place],
-            now=self.given.now,
-            seen_within_seconds=self.given.seen_within_seconds,
+            now=self.circumstances.now,
+            seen_within_seconds=self.circumstances.seen_within_seconds,
             excluded_owners=want.excluded_owners,
             excluded_devices=want.excluded_devices,
             require_trusted=want.require_trusted,
-            free=self.free[place],
+            free=self.free[place] - self.given[place],
         )
 
-    def _ranker(self, want: Want, place: int) -> Callable[[int], int]:
-        """The device's rank by how many tasks it holds."""
-        device, weights = self.devices[place], self.given.weights
-        static, side_by_side = static_score(want, device, weights), lanes(want.requirements, device.facts)
-        tie = tie_of(identity(device.id), self.given.tie_seed)
-
-        def rank_of(held: int) -> int:
-            load = Load(held, device.capacity, side_by_side)
-            return rank(score(static, load, weights), load, tie)
-
-        return rank_of
+    def _seat(self, want: Want, place: int) -> Seat:
+        device = self.devices[place]
+        return Seat(
+            static=static_score(want, device, self.circumstances.weights),
+            held=device.leased,
+            capacity=device.capacity,
+            free=self.free[place],
+            lanes=lanes(want.requirements, device.facts),
+            tie=tie_of(identity(device.id), self.circumstances.tie_seed),
+        )

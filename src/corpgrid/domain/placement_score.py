@@ -84,20 +84,6 @@ class Want(NamedTuple):
         return bool(self.placed_sites) + bool(self.placed_backends) + bool(self.placed_drivers)
 
 
-class Load(NamedTuple):
-    """What a device holds and could hold.
-
-    Attributes:
-        held: tasks that it has.
-        capacity: tasks that it may have at once.
-        lanes: tasks of the kind in question that it can run side by side.
-    """
-
-    held: int
-    capacity: int
-    lanes: int
-
-
 class Circumstances(NamedTuple):
     """What holds for the whole of one matching.
 
@@ -112,6 +98,34 @@ class Circumstances(NamedTuple):
     seen_within_seconds: float
     weights: Weights
     tie_seed: int
+
+
+class Seat(NamedTuple):
+    """What decides how a device ranks for one kind of want.
+
+    Attributes:
+        static: the part of its score that does not change while tasks are given out.
+        held: tasks that it holds.
+        capacity: tasks that it may hold.
+        free: tasks that it can take.
+        lanes: tasks of the kind in question that it can run side by side.
+        tie: decides between equals.
+    """
+
+    static: float
+    held: int
+    capacity: int
+    free: int
+    lanes: int
+    tie: int
+
+    def rank(self, given: int, weights: Weights) -> int:
+        """Its rank when it was given so many more: the lower the better, and no two devices alike."""
+        held, lanes = self.held + given, self.lanes
+        score = self.static + weights.fairness * inverse_utilisation(held, self.capacity)
+        score += weights.utilisation * inverse_utilisation(held, lanes)
+        worse = int((1.0 - score) * SCORE_STEPS)
+        return ((min(held // lanes, ROUND_MAX) << SCORE_BITS | worse) << TIE_BITS) | self.tie
 
 
 def reputation(device: Device) -> float:
@@ -137,7 +151,7 @@ def fit(requirements: Requirements, facts: Facts) -> float:
     """How well the device's size suits the task."""
     if gpus_wanted(requirements):
         return gpu_fit(requirements, facts.gpus)
-    full = requirements.memory_bytes / facts.memory_bytes if requirements.memory_bytes else 1.0
+    full = float(requirements.memory_bytes) / float(facts.memory_bytes) if requirements.memory_bytes else 1.0
     return full * gpu_fit(requirements, facts.gpus)
 
 
@@ -178,18 +192,6 @@ def static_score(want: Want, device: Device, weights: Weights) -> float:
     own = weights.reputation * reputation(device) + weights.thermal_headroom * headroom(device.facts)
     suits = own + weights.fit * fit(want.requirements, device.facts)
     return suits - weights.correlation_penalty * correlation(want, device)
-
-
-def score(static: float, load: Load, weights: Weights) -> float:
-    """The whole score of a device under this load."""
-    idle = weights.fairness * inverse_utilisation(load.held, load.capacity)
-    return static + idle + weights.utilisation * inverse_utilisation(load.held, load.lanes)
-
-
-def rank(score: float, load: Load, tie: int) -> int:
-    """One number for the next task on a device: the lower the better, and no two devices alike."""
-    worse = int((1.0 - score) * SCORE_STEPS)
-    return ((min(load.held // load.lanes, ROUND_MAX) << SCORE_BITS | worse) << TIE_BITS) | tie
 
 
 def identity(device: DeviceId) -> int:
