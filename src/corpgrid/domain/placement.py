@@ -25,7 +25,7 @@ from corpgrid.domain.feasibility import SEEN_WITHIN_SECONDS
 from corpgrid.domain.placement_score import WEIGHTS, Circumstances, Want, Weights
 
 if TYPE_CHECKING:
-    from corpgrid.domain.placement_arrays import Columns
+    from corpgrid.domain.placement_columns import Columns
 
 __all__ = ["WEIGHTS", "DeviceColumns", "Placement", "Want", "Weights", "match"]
 
@@ -59,7 +59,7 @@ class DeviceColumns:
     @cached_property
     def arrays(self) -> Columns:
         """The same as NumPy columns."""
-        from corpgrid.domain.placement_arrays import Columns  # noqa: PLC0415 - a small grid never pays for NumPy
+        from corpgrid.domain.placement_columns import Columns  # noqa: PLC0415 - a small grid never pays for NumPy
 
         return Columns(self.devices, self.free)
 
@@ -104,7 +104,7 @@ def _taker(wants: Sequence[Want], columns: DeviceColumns, given: Circumstances) 
         return placement_reference.Board(columns.devices, columns.free, given).take
     from corpgrid.domain.placement_arrays import Board  # noqa: PLC0415 - a small grid never pays for NumPy
 
-    return Board(columns.arrays, given, demand=sum(want.count for want in wants)).take
+    return Board(columns.arrays, given, wants).take
 
 
 def _serve(want: Want, take: Take) -> Iterator[tuple[int, int]]:

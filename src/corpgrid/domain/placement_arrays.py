@@ -1,16 +1,15 @@
-"""Devices as columns, and placement over them: the answers of ``placement_reference``, thousands of times faster.
+"""Placement over columns: the plans of ``placement_reference``, thousands of times faster.
 
-* What a fleet has few of (platforms, sets of GPUs, sites, owners, labels) is kept as a code per device and one example
-  per code (``Kinds``).  Rules are asked of the examples, by the very functions that the reference asks of each device.
-* Wants of one kind share a **queue**.  It ranks all devices at once, but lists only the best, a few more than could be
-  needed.  Giving makes ranks worse, never better, so the list holds the next device until its end is reached; then a
-  longer one is made.
+Wants of one kind share a **queue**.  It ranks all devices at once, but lists only the best, a few more than could be
+needed.  Giving makes ranks worse, never better, so the list holds the next device until its end is reached; then a
+longer one is made.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -23,11 +22,11 @@ from corpgrid.domain.feasibility import (
     Refusal,
     gpu_refusals,
     gpus_wanted,
-    host_refusals,
     needs_trust,
     platform_refusals,
 )
 from corpgrid.domain.job import Requirements
+from corpgrid.domain.placement_columns import Bools, Columns, Floats
 from corpgrid.domain.placement_score import (
     ROUND_MAX,
     SCORE_BITS,
@@ -39,121 +38,18 @@ from corpgrid.domain.placement_score import (
     gpu_fit,
     gpu_lanes,
     gpu_likeness,
-    headroom,
-    identity,
-    reputation,
 )
 
-Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 
 Entry = tuple[int, int, int]
 """A device in a queue: its rank when it had been given so many tasks, its place, and how many these were."""
 
+UINT64_MAX = (1 << 64) - 1
 LIST_SPARE = 64
 SAMPLE = 4_096
 NOBODY = int(np.iinfo(np.int64).max)
 """The rank of a device that there is not."""
-
-_NUMBERS = np.dtype(
-    [
-        ("capacity", np.float64),
-        ("held", np.float64),
-        ("free", np.int64),
-        ("last_seen", np.float64),
-        ("open", np.bool_),
-        ("trusted", np.bool_),
-        ("memory_bytes", np.uint64),
-        ("disk_bytes", np.uint64),
-        ("cpus", np.float64),
-        ("reputation", np.float64),
-        ("headroom", np.float64),
-        ("identity", np.uint64),
-    ]
-)
-
-
-def _numbers(device: Device, free: int) -> tuple[float, ...]:
-    facts = device.facts
-    return (
-        max(device.capacity, 1),
-        device.leased,
-        free,
-        device.last_seen,
-        not host_refusals(device),
-        device.trusted,
-        facts.memory_bytes,
-        facts.disk_free_bytes,
-        facts.cpus,
-        reputation(device),
-        headroom(facts),
-        identity(device.id),
-    )
-
-
-class Kinds:
-    """A property of devices that takes few values: a code per device, and an example per code."""
-
-    def __init__(self, key: Callable[[Device], Hashable], devices: Sequence[Device]) -> None:
-        self.key = key
-        self.examples: list[Device] = []
-        self._code_of: dict[Hashable, int] = {}
-        self.codes = np.fromiter(map(self.code, devices), np.int64, len(devices))
-
-    def code(self, device: Device) -> int:
-        """The code of the device's value."""
-        code = self._code_of.setdefault(self.key(device), len(self.examples))
-        if code == len(self.examples):
-            self.examples.append(device)
-        return code
-
-    def numbers(self, function: Callable[[Device], float]) -> Floats:
-        """For each code, a number."""
-        return np.fromiter(map(function, self.examples), np.float64, len(self.examples))
-
-
-class Columns:
-    """The devices as columns; position i of every column is device i."""
-
-    def __init__(self, devices: Sequence[Device], free: Sequence[int]) -> None:
-        rows = np.array(list(map(_numbers, devices, free)), dtype=_NUMBERS)
-        self.devices = list(devices)
-        self.number = {name: np.ascontiguousarray(rows[name]) for name in _NUMBERS.names or ()}
-        self._kinds: dict[str, Kinds] = {}
-
-    def kinds(self, name: str) -> Kinds:
-        """A property by its name in ``_KEYS``; made when first asked for."""
-        found = self._kinds.get(name)
-        if found is None:
-            found = self._kinds[name] = Kinds(_KEYS[name], self.devices)
-        return found
-
-    def replace(self, place: int, device: Device, free: int) -> None:
-        """Device ``place`` changed."""
-        self.devices[place] = device
-        for column, value in zip(self.number.values(), _numbers(device, free), strict=True):
-            column[place] = value
-        for kinds in self._kinds.values():
-            kinds.codes[place] = kinds.code(device)
-
-
-def _platform(device: Device) -> Hashable:
-    facts = device.facts
-    return facts.operating_system, facts.architecture, facts.python, facts.engines
-
-
-def _gpus(device: Device) -> Hashable:
-    return tuple((gpu.backend, gpu.vram_bytes, gpu.driver) for gpu in device.facts.gpus)
-
-
-_KEYS: Mapping[str, Callable[[Device], Hashable]] = {
-    "platform": _platform,
-    "gpus": _gpus,
-    "site": lambda device: device.site,
-    "owner": lambda device: device.owner,
-    "labels": lambda device: device.facts.labels,
-}
 
 
 class _Seats(NamedTuple):
@@ -217,17 +113,20 @@ class _Queue:
 class Board:
     """The columns, and how many tasks each device was given so far."""
 
-    def __init__(self, columns: Columns, circumstances: Circumstances, *, demand: int) -> None:
+    def __init__(self, columns: Columns, circumstances: Circumstances, wants: Iterable[Want]) -> None:
         number = columns.number
         self.columns = columns
         self.weights = circumstances.weights
         self.given: dict[int, int] = {}
-        self._list_size = min(demand, int(np.maximum(number["free"], 0).sum())) + LIST_SPARE
         age_seconds = circumstances.now - number["last_seen"]
         self._present: Bools = number["open"] & (age_seconds <= circumstances.seen_within_seconds)
         mixed = number["identity"] * np.uint64(circumstances.tie_seed)
         self._tie: Ints = (mixed >> np.uint64(64 - TIE_BITS)).astype(np.int64)
         self._queues: dict[Hashable, _Queue] = {}
+        self._eligible_for: dict[Hashable, _Seats] = {}
+        self._demand: Counter[Hashable] = Counter()
+        for want in wants:
+            self._demand[_kind(want)] += want.count
 
     def take(self, want: Want) -> list[tuple[int, int]]:
         """Place as many tasks of the want as there is room for: device index and count, the best device first."""
@@ -253,13 +152,23 @@ class Board:
         return device.owner in want.excluded_owners or device.id in want.excluded_devices
 
     def _queue(self, want: Want) -> _Queue:
-        trusted_only = needs_trust(want.verify_mode, require_trusted=want.require_trusted)
-        key = (want.requirements, trusted_only, want.placed_sites, want.placed_backends, want.placed_drivers)
-        found = self._queues.get(key)
+        kind = _kind(want)
+        found = self._queues.get(kind)
         if found is None:
-            seats = self._seats(want, trusted_only=trusted_only)
-            found = self._queues[key] = _Queue(self, seats, size=self._list_size)
+            size = max(self._demand[kind], want.count) + LIST_SPARE
+            found = self._queues[kind] = _Queue(self, self.eligible(want), size=size)
         return found
+
+    def eligible(self, want: Want) -> _Seats:
+        """Whom the want may have, but for room and for whom it excludes by name, and how they rank for it."""
+        need, trusted_only = want.requirements, _trusted_only(want)
+        found = self._eligible_for.get((need, trusted_only))
+        if found is None:
+            may = self._may(need, trusted_only=trusted_only)
+            found = self._eligible_for[need, trusted_only] = _Seats(may, self._suits(need), self._lanes(need))
+        if not want.kinds_placed:
+            return found
+        return found._replace(static=found.static - self.weights.correlation_penalty * self._correlation(want))
 
     def best(self, seats: _Seats, size: int) -> tuple[list[Entry], dict[int, Seat], bool]:
         """The ``size`` best devices as they stand, the best one last; their seats; and whether there are no others."""
@@ -268,7 +177,7 @@ class Board:
         ranks = self._ranks(seats, number["held"] + given)
         np.putmask(ranks, ~(seats.may & (number["free"] > given)), NOBODY)
         places = _lowest(ranks, size)
-        order = places[np.argsort(ranks[places])][:size][::-1]
+        order = places[np.argsort(ranks[places], kind="stable")][:size][::-1]
         entries = zip(ranks[order].tolist(), order.tolist(), given[order].tolist(), strict=True)
         counts = (number["held"], number["capacity"], number["free"], seats.lanes, self._tie)
         whole = (column[order].astype(np.int64).tolist() for column in counts)
@@ -285,23 +194,26 @@ class Board:
         rounds = np.minimum(in_lanes.astype(np.int64), ROUND_MAX)
         return np.asarray(((rounds << SCORE_BITS | worse) << TIE_BITS) | self._tie, np.int64)
 
-    def _seats(self, want: Want, *, trusted_only: bool) -> _Seats:
-        need, number, weights = want.requirements, self.columns.number, self.weights
-        gpus = self.columns.kinds("gpus")
-        lanes = number["cpus"] if need.cpus <= 1 else np.floor(number["cpus"] / need.cpus)
+    def _suits(self, need: Requirements) -> Floats:
+        """The score but for likeness and load."""
+        number, weights, gpus = self.columns.number, self.weights, self.columns.kinds("gpus")
         fit = gpus.numbers(lambda device: gpu_fit(need, device.facts.gpus))[gpus.codes]
+        if need.memory_bytes and not gpus_wanted(need):
+            full = float(need.memory_bytes) / np.maximum(number["memory_bytes"], np.uint64(1))
+            fit = np.minimum(full, 1.0) * fit  # more than full only where the device is refused
+        own = weights.reputation * number["reputation"] + weights.thermal_headroom * number["headroom"]
+        return np.asarray(own + weights.fit * fit, np.float64)
+
+    def _lanes(self, need: Requirements) -> Floats:
+        """``placement_score.lanes`` of every device."""
+        number = self.columns.number
+        lanes = number["cpus"] if need.cpus <= 1 else np.floor(number["cpus"] / need.cpus)
         if gpus_wanted(need):
+            gpus = self.columns.kinds("gpus")
             lanes = np.minimum(lanes, gpus.numbers(lambda device: gpu_lanes(need, device.facts.gpus))[gpus.codes])
         if need.memory_bytes:
-            memory = np.maximum(number["memory_bytes"], np.uint64(1))
-            lanes = np.minimum(lanes, memory // need.memory_bytes)
-            if not gpus_wanted(need):
-                fit = float(need.memory_bytes) / memory * fit
-        own = weights.reputation * number["reputation"] + weights.thermal_headroom * number["headroom"]
-        static: Floats = own + weights.fit * fit
-        if want.kinds_placed:
-            static = static - weights.correlation_penalty * self._correlation(want)
-        return _Seats(self._may(need, trusted_only=trusted_only), static, np.clip(lanes, 1.0, ROUND_MAX))
+            lanes = np.minimum(lanes, number["memory_bytes"] // min(need.memory_bytes, UINT64_MAX))
+        return np.asarray(np.clip(lanes, 1.0, ROUND_MAX), np.float64)
 
     def _correlation(self, want: Want) -> Floats:
         sites, gpus = self.columns.kinds("site"), self.columns.kinds("gpus")
@@ -310,7 +222,6 @@ class Board:
         return alike / want.kinds_placed
 
     def _may(self, need: Requirements, *, trusted_only: bool) -> Bools:
-        """Whom the reference would refuse for nothing, but for room and for what one want excludes."""
         may, number = self._present.copy(), self.columns.number
         self._narrow(may, "platform", lambda device: not platform_refusals(need, device.facts))
         self._narrow(may, "gpus", lambda device: not gpu_refusals(need, device.facts.gpus))
@@ -332,6 +243,15 @@ class Board:
             may &= passing[kinds.codes]
 
 
+def _trusted_only(want: Want) -> bool:
+    return needs_trust(want.verify_mode, require_trusted=want.require_trusted)
+
+
+def _kind(want: Want) -> Hashable:
+    """Wants of one kind rank all devices alike."""
+    return want.requirements, _trusted_only(want), want.placed_sites, want.placed_backends, want.placed_drivers
+
+
 def _in_place(refusal: Refusal, need: Requirements, device: Device) -> bool:
     return not PLACE[refusal](need, device)
 
@@ -340,11 +260,10 @@ def _lowest(ranks: Ints, size: int) -> Ints:
     """Where the lowest ranks are, in no order: all of them if they are at most ``size``, else more than ``size``."""
     stride = len(ranks) // SAMPLE
     if stride > 1:
-        # Where the lowest would end, by a sample; if it was a poor one, all ranks are taken.
-        sample = ranks[::stride]
-        nth = 2 * size // stride + 8
-        if nth < len(sample):
-            lowest = np.flatnonzero(ranks <= np.partition(sample, nth)[nth])
-            if len(lowest) > size and ranks[lowest].max() < NOBODY:
-                return lowest
+        # A sample says where the lowest end; where it holds too few or says too little, all ranks are taken.
+        sample, nth = ranks[::stride], 2 * size // stride + 8
+        last = np.partition(sample, nth)[nth] if nth < len(sample) else NOBODY
+        lowest = np.flatnonzero(ranks <= last) if last < NOBODY else ranks[:0]
+        if len(lowest) > size:
+            return lowest
     return np.flatnonzero(ranks < NOBODY)

@@ -1,0 +1,57 @@
+"""Bytecode for the packages of a job, made inside a sandbox: importing large packages is several times faster with it.
+
+The source is a stranger's, and compilers have been broken by source before; so the agent does not read it.  What fails
+to compile stays without bytecode, and nothing depends on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from corpgrid.agent.environment import Precompile
+from corpgrid.agent.runner_spec import ENVIRONMENT
+from corpgrid.ports import Sandbox, SandboxLimits, SandboxProcess, SandboxSpec
+
+COMPILE_SECONDS = 300.0
+_LIMITS = SandboxLimits(memory_bytes=2 << 30, processes=16, work_bytes=8 << 30, work_files=200_000)
+_COMPILE = ("-X", "pycache_prefix=/work", "-m", "compileall", "-qq", "--invalidation-mode", "unchecked-hash", "/env")
+
+
+def precompiler(sandbox: Sandbox, python: str, *, also: Mapping[Path, str] | None = None) -> Precompile:
+    """What ``Environments`` takes.
+
+    Args:
+        sandbox: where to compile.
+        python: the runners' interpreter, as seen inside.
+        also: folders that it needs, to the path at which each is seen.
+    """
+
+    async def precompile(packages: Path, bytecode: Path) -> None:
+        spec = SandboxSpec(
+            argv=(python, "-s", "-P", "-S", *_COMPILE),
+            work=bytecode,
+            limits=_LIMITS,
+            env=ENVIRONMENT,
+            read_only={**(also or {}), packages: "/env"},
+        )
+        process = await sandbox.start(spec)
+        try:
+            async with asyncio.timeout(COMPILE_SECONDS):
+                await asyncio.gather(_drain(process), _drain_log(process))
+        except TimeoutError:
+            process.kill()
+        await process.wait()
+
+    return precompile
+
+
+async def _drain(process: SandboxProcess) -> None:
+    while await process.read():
+        pass
+
+
+async def _drain_log(process: SandboxProcess) -> None:
+    while await process.read_log():
+        pass

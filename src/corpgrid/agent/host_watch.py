@@ -1,0 +1,102 @@
+"""Looks at the host a few times a second, and says when work is no longer allowed, or allowed again.
+
+The probes run in one thread of their own, so that a slow one delays no reply, and the session hears of a change within
+one look.  An owner pauses their machine by a file ``paused`` in the agent's folder: empty for until it is removed, or
+with the moment (seconds since the epoch) until which it counts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from corpgrid.agent.session import Host
+from corpgrid.domain.availability import HostState, Look, Memory, OwnerPolicy, look
+from corpgrid.ports import Clock, PowerProbe, PresenceProbe, ThermalProbe
+
+_DISK_STEP_BYTES = 64 << 20
+_HEADROOM_DIGITS = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """The adapters of this operating system."""
+
+    power: PowerProbe
+    presence: PresenceProbe
+    thermal: ThermalProbe
+    disk_free_bytes: Callable[[Path], int]
+
+
+class HostWatch:
+    """Tells ``changed`` whenever what the session must know of the host is different."""
+
+    def __init__(
+        self, probes: Probes, policy: OwnerPolicy, clock: Clock, *, folder: Path, period_seconds: float
+    ) -> None:
+        self._probes = probes
+        self._policy = policy
+        self._clock = clock
+        self._folder = folder
+        self._period_seconds = period_seconds
+        self._memory = Memory()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="corpgrid-host")
+        self.last: Look | None = None
+
+    async def first(self) -> Host:
+        """One look, before any work."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._look)
+
+    async def run(self, changed: Callable[[Host], None]) -> None:
+        """Look until cancelled."""
+        before: Host | None = None
+        try:
+            while True:
+                seen = await self.first()
+                if seen != before:
+                    changed(seen)
+                before = seen
+                await asyncio.sleep(self._period_seconds)
+        finally:
+            self._thread.shutdown(wait=False)
+
+    def _look(self) -> Host:
+        now = self._clock.now()
+        local = time.localtime(now)
+        power = self._probes.power.read()
+        headroom = self._probes.thermal.headroom()
+        state = HostState(
+            now=now,
+            power=power,
+            idle_seconds=self._probes.presence.idle_seconds(),
+            weekday=local.tm_wday,
+            minute=local.tm_hour * 60 + local.tm_min,
+            thermal_headroom=headroom,
+            paused_until=self._paused_until(),
+        )
+        self.last = look(self._policy, state, self._memory)
+        self._memory = self.last.memory
+        return Host(
+            power=power,
+            blockers=tuple(blocker.name.value for blocker in self.last.blockers),
+            # Rounded, so that a breath of warm air or a written log line is no news.
+            thermal_headroom=round(headroom, _HEADROOM_DIGITS),
+            disk_free_bytes=self._probes.disk_free_bytes(self._folder) // _DISK_STEP_BYTES * _DISK_STEP_BYTES,
+        )
+
+    def _paused_until(self) -> float:
+        try:
+            text = (self._folder / "paused").read_text(encoding="ascii").strip()
+        except FileNotFoundError:
+            return 0.0
+        except (OSError, UnicodeDecodeError):
+            return math.inf
+        try:
+            return float(text) if text else math.inf
+        except ValueError:
+            return math.inf

@@ -1,0 +1,185 @@
+"""What an agent holds: tasks it was granted and has not brought back, and finished items that wait to be sent.
+
+* A task is *queued*, *running*, or done and in the *outbox* until the scheduler has it.  Its epoch is held until
+  then, so that a lease never runs out over a result that is on its way.
+* How much work to ask for follows how long tasks last: about ``target_seconds`` of it for every runner, so that short
+  tasks come by the hundred and long ones one ahead.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from corpgrid.domain.ids import Epoch, JobId
+from corpgrid.domain.messages import Grant, Item, Outcome
+
+_SMOOTHING = 0.3
+
+
+class HeldTask(NamedTuple):
+    """One attempt that this agent has the right to make."""
+
+    job: JobId
+    index: int  # type: ignore[assignment]  # a field here, not the method of tuples
+    attempt: int
+    epoch: Epoch
+
+
+@dataclass(slots=True)
+class WorkQueue:
+    """The tasks of all jobs on this device.
+
+    Attributes:
+        slots: runners that work at once.
+        target_seconds: how much work to hold for each of them.
+        grant_tasks: the most tasks to hold.
+    """
+
+    slots: int
+    target_seconds: float = 0.25
+    grant_tasks: int = 512
+    _queued: dict[JobId, deque[HeldTask]] = field(default_factory=dict)
+    _running: dict[tuple[JobId, int, int], HeldTask] = field(default_factory=dict)
+    _outbox: dict[JobId, list[Item]] = field(default_factory=dict)
+    _held: Counter[Epoch] = field(default_factory=Counter)
+    _seconds: dict[JobId, float] = field(default_factory=dict)
+
+    def add(self, grants: Iterable[Grant]) -> None:
+        """Take new work."""
+        for grant in grants:
+            queue = self._queued.setdefault(grant.job, deque())
+            queue.extend(HeldTask(grant.job, task.index, task.attempt, grant.epoch) for task in grant.tasks)
+            self._held[grant.epoch] += len(grant.tasks)
+
+    def jobs(self) -> list[JobId]:
+        """Jobs with queued tasks, oldest first."""
+        return [job for job, queue in self._queued.items() if queue]
+
+    def take(self, job: JobId, most: int) -> list[HeldTask]:
+        """Move up to ``most`` queued tasks of a job to running."""
+        queue = self._queued.get(job, deque())
+        taken = [queue.popleft() for _ in range(min(most, len(queue)))]
+        self._running.update(((task.job, task.index, task.attempt), task) for task in taken)
+        return taken
+
+    def give_back(self, tasks: Iterable[HeldTask]) -> None:
+        """Running tasks that were not started go back to the head of the queue."""
+        for task in reversed(list(tasks)):
+            if self._running.pop((task.job, task.index, task.attempt), None) is not None:
+                self._queued.setdefault(task.job, deque()).appendleft(task)
+
+    def finish(self, job: JobId, items: Iterable[Item]) -> None:
+        """Running or queued tasks ended; those that are no longer held are dropped."""
+        outbox = self._outbox.setdefault(job, [])
+        for item in items:
+            task = self._running.pop((job, item.index, item.attempt), None)
+            if task is None or task.epoch not in self._held:
+                continue
+            outbox.append(item._replace(epoch=task.epoch))
+            if item.outcome is Outcome.RESULT:
+                self._learn(job, item.seconds)
+
+    def stop_all(self, reason: str) -> None:
+        """Everything that is queued or running is handed back unfinished."""
+        for job in [*self._queued]:
+            self.take(job, len(self._queued[job]))
+        for task in list(self._running.values()):
+            self.finish(task.job, [Item(task.index, task.attempt, task.epoch, Outcome.STOPPED, reason=reason)])
+
+    def drop(self, epochs: Iterable[Epoch]) -> set[JobId]:
+        """Forget leases that are lost; the jobs in which a task of theirs is running."""
+        lost = set(epochs)
+        for epoch in lost:
+            self._held.pop(epoch, None)
+        for job, queue in self._queued.items():
+            self._queued[job] = deque(task for task in queue if task.epoch not in lost)
+        for job, items in self._outbox.items():
+            self._outbox[job] = [item for item in items if item.epoch not in lost]
+        gone = [key for key, task in self._running.items() if task.epoch in lost]
+        for key in gone:
+            del self._running[key]
+        return {key[0] for key in gone}
+
+    def take_outbox(self, most: int, most_bytes: int) -> dict[JobId, list[Item]]:
+        """Finished items to send now, by job; they are held until ``sent`` or ``unsent``.
+
+        At least one is taken, however large.
+        """
+        taken: dict[JobId, list[Item]] = {}
+        for job, items in self._outbox.items():
+            count = 0
+            for item in items[:most]:
+                most_bytes -= len(item.payload) + len(item.log) + len(item.detail)
+                if most_bytes < 0 and (count or taken):
+                    break
+                count += 1
+            if count:
+                taken[job], self._outbox[job] = items[:count], items[count:]
+                most -= count
+        return taken
+
+    def sent(self, batches: Iterable[tuple[JobId, Iterable[Item]]]) -> None:
+        """The scheduler has them: their tasks are no longer held."""
+        for _, items in batches:
+            for item in items:
+                if item.epoch in self._held:
+                    self._held[item.epoch] -= 1
+                    if self._held[item.epoch] <= 0:
+                        del self._held[item.epoch]
+
+    def unsent(self, batches: Iterable[tuple[JobId, Iterable[Item]]]) -> None:
+        """They did not arrive: send them again, first."""
+        for job, items in batches:
+            again = [item for item in items if item.epoch in self._held]
+            self._outbox[job] = again + self._outbox.get(job, [])
+
+    def held(self) -> tuple[Epoch, ...]:
+        """Epochs of everything that is not yet with the scheduler."""
+        return tuple(self._held)
+
+    def active_jobs(self) -> set[JobId]:
+        """Jobs with queued or running tasks."""
+        return {job for job, queue in self._queued.items() if queue} | {key[0] for key in self._running}
+
+    def running(self, job: JobId) -> list[HeldTask]:
+        """Tasks of a job that a runner has."""
+        return [task for task in self._running.values() if task.job == job]
+
+    @property
+    def unfinished(self) -> int:
+        """Tasks that are queued or running."""
+        return len(self._running) + sum(map(len, self._queued.values()))
+
+    @property
+    def to_send(self) -> int:
+        """Finished items that wait to be sent."""
+        return sum(map(len, self._outbox.values()))
+
+    def wanted(self) -> int:
+        """How many more tasks to ask for; 0 while enough is here."""
+        enough = self._enough()
+        return enough - self.unfinished if self.unfinished <= enough // 2 else 0
+
+    def chunk(self, job: JobId) -> int:
+        """How many tasks to hand a runner at once: about a fifth of the target, at least one."""
+        seconds = self._seconds.get(job)
+        if seconds is None:
+            return 1
+        return max(1, min(self.grant_tasks, int(self.target_seconds / 5 / max(seconds, 1e-6))))
+
+    def _enough(self) -> int:
+        known = [self._seconds[job] for job in self.active_jobs() if job in self._seconds]
+        known = known or list(self._seconds.values())[-1:]
+        if not known:
+            return 2 * self.slots
+        per_slot = int(self.target_seconds / max(*known, 1e-5))
+        return max(2 * self.slots, min(self.grant_tasks, per_slot * self.slots))
+
+    def _learn(self, job: JobId, seconds: float) -> None:
+        before = self._seconds.pop(job, seconds)
+        self._seconds[job] = before + _SMOOTHING * (seconds - before)
+        if len(self._seconds) > 64:
+            del self._seconds[next(iter(self._seconds))]

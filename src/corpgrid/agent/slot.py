@@ -1,0 +1,186 @@
+"""One place for a runner: it keeps a worker warm for the job it had last, and feeds it so that it never waits.
+
+* A worker serves one job, and after it those that share its trust (``PreparedJob.runner_key``); when the queue offers
+  another, it is closed while a new one starts.
+* Short tasks are handed over by the hundred, the next ones while the last still run; long ones one at a time.
+* Nothing is started while the host forbids work; what a killed worker had not started goes back to the queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from corpgrid.agent.jobs import PreparedJob
+from corpgrid.agent.outputs import OutputError, collect
+from corpgrid.agent.progress import Finished, RunnerTask
+from corpgrid.agent.queue import HeldTask
+from corpgrid.agent.runners import RunnerPool
+from corpgrid.agent.session import Session
+from corpgrid.agent.worker import LoadError, Worker
+from corpgrid.domain.ids import Digest, Epoch, JobId
+from corpgrid.domain.job import Isolation
+from corpgrid.domain.messages import Item, Outcome, OutputFile
+from corpgrid.errors import CorpGridError, UnavailableError
+
+log = logging.getLogger(__name__)
+
+
+class Storage(NamedTuple):
+    """Where results go that are too large to ride in a message."""
+
+    put: Callable[[bytes], Awaitable[Digest]]
+    put_file: Callable[[Path], Awaitable[Digest]]
+    staging: Path
+
+
+class Slot:
+    """One runner's place.  ``run`` works until it is cancelled."""
+
+    def __init__(
+        self, number: int, session: Session, runners: RunnerPool, storage: Storage, *, idle_seconds: float
+    ) -> None:
+        self.worker: Worker | None = None
+        self._key: tuple[object, ...] = ()
+        self._number = number
+        self._session = session
+        self._runners = runners
+        self._storage = storage
+        self._idle_seconds = idle_seconds
+        self._job: JobId | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._staged = 0
+
+    async def run(self, work_came: asyncio.Condition, finished: Callable[[JobId, Sequence[Item]], None]) -> None:
+        """Take tasks as they come, and report how they ended."""
+        try:
+            while True:
+                job = await self._next_job(work_came)
+                if job is None:
+                    await self._close()
+                else:
+                    await self._serve(job, finished)
+        finally:
+            await self._close()
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        if self.worker is not None:
+            self.worker.kill()
+
+    async def _next_job(self, work_came: asyncio.Condition) -> JobId | None:
+        """A job with queued tasks, the warm one first; None when nothing came for a while."""
+        async with work_came:
+            try:
+                async with asyncio.timeout(self._idle_seconds if self.worker is not None else None):
+                    await work_came.wait_for(self._has_work)
+            except TimeoutError:
+                return None
+        jobs = self._session.queue.jobs()
+        return self._job if self._job in jobs else jobs[0]
+
+    def _has_work(self) -> bool:
+        return self._session.may_run and bool(self._session.queue.jobs())
+
+    async def _serve(self, job: JobId, finished: Callable[[JobId, Sequence[Item]], None]) -> None:
+        try:
+            prepared = await self._runners.prepare(job)
+            worker = await self._worker_for(prepared)
+            await self._work(prepared, worker, finished)
+        except CorpGridError as error:
+            log.warning("job %s cannot run here: %s", job, error)
+            taken = self._session.queue.take(job, self._session.queue.unfinished)
+            finished(job, [_not_startable(task, error) for task in taken])
+            await self._close()
+
+    async def _worker_for(self, prepared: PreparedJob) -> Worker:
+        self._job = prepared.job
+        if self.worker is not None and self.worker.alive and self._key == prepared.runner_key:
+            return self.worker
+        self._replace_later()
+        self.worker, self._key = await self._runners.start(prepared), prepared.runner_key
+        return self.worker
+
+    def _replace_later(self) -> None:
+        """Close the worker of another job while the next one starts."""
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            closing = asyncio.create_task(self._runners.discard(worker))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+
+    async def _work(
+        self, prepared: PreparedJob, worker: Worker, finished: Callable[[JobId, Sequence[Item]], None]
+    ) -> None:
+        """Feed the worker until the queue has no more of its job, or it is gone."""
+        queue, job = self._session.queue, prepared.job
+        alone = prepared.spec.isolation is Isolation.TASK
+        running: dict[tuple[int, int], HeldTask] = {}
+        while True:
+            most = 1 if alone else queue.chunk(job)
+            if self._session.may_run and worker.alive and len(running) <= (0 if alone else most // 2):
+                taken = queue.take(job, most)
+                running.update(((task.index, task.attempt), task) for task in taken)
+                items = await prepared.items([task.index for task in taken])
+                worker.give(RunnerTask(task.index, task.attempt, item) for task, item in zip(taken, items, strict=True))
+            if not running:
+                break
+            batch = await worker.next_batch()
+            if not batch:
+                break
+            for done in batch:
+                running.pop((done.index, done.attempt), None)
+            finished(job, [await self._item(done, prepared) for done in batch])
+            if alone:
+                break
+        queue.give_back(running.values())
+        if alone or not worker.alive:
+            await self._close()
+
+    async def _item(self, done: Finished, prepared: PreparedJob) -> Item:
+        """What the scheduler is told: large results and output files are stored first."""
+        payload, blob = done.payload, Digest(b"")
+        outcome, reason, detail = done.outcome, done.reason, done.detail
+        outputs: tuple[OutputFile, ...] = ()
+        try:
+            if len(payload) > self._session.settings.inline_bytes:
+                payload, blob = b"", await self._storage.put(payload)
+            if done.outputs is not None:
+                outputs = await self._collect(done.outputs, prepared)
+        except OutputError as error:
+            outcome, reason, detail, payload, blob = Outcome.FAILED, error.reason, str(error), b"", Digest(b"")
+        except CorpGridError as error:
+            outcome, reason, detail, payload, blob = Outcome.CRASHED, error.code, error.explain(), b"", Digest(b"")
+        return Item(
+            index=done.index,
+            attempt=done.attempt,
+            epoch=Epoch(0),  # the queue knows under which lease it was taken
+            outcome=outcome,
+            payload=payload,
+            blob=blob,
+            reason=reason,
+            detail=detail,
+            seconds=done.seconds,
+            log=done.log,
+            log_dropped=done.log_dropped,
+            outputs=outputs,
+        )
+
+    async def _collect(self, folder: Path, prepared: PreparedJob) -> tuple[OutputFile, ...]:
+        self._staged += 1
+        staging = self._storage.staging / f"{self._number}-{self._staged}"
+        return await collect(folder, limits=prepared.spec.limits, staging=staging, put_file=self._storage.put_file)
+
+    async def _close(self) -> None:
+        self._replace_later()
+        await asyncio.gather(*self._closing)
+
+
+def _not_startable(task: HeldTask, error: CorpGridError) -> Item:
+    """Refused for good, or handed back because the scheduler could not be asked for what it needs."""
+    outcome = Outcome.STOPPED if isinstance(error, UnavailableError) else Outcome.REFUSED
+    reason = error.reason if isinstance(error, LoadError) else error.code
+    return Item(task.index, task.attempt, task.epoch, outcome, reason=reason, detail=error.explain())

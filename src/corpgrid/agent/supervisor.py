@@ -1,0 +1,156 @@
+"""The agent at work: carries out what the session says, and tells it what came of it.
+
+All decisions are the session's.  Here are only the tasks that wait: one for each request under way, one for each slot,
+one that watches the host, and one that wakes the session when its time comes.  Freezing and killing happen in the same
+step as the news that asks for them, before anything else is awaited.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+
+from corpgrid.agent.host_watch import HostWatch
+from corpgrid.agent.requests import Requests
+from corpgrid.agent.runners import RunnerPool
+from corpgrid.agent.session import (
+    Beat,
+    Freeze,
+    Host,
+    Instruction,
+    LearnSpecs,
+    Poll,
+    Register,
+    Session,
+    StopRunners,
+    Submit,
+    Thaw,
+)
+from corpgrid.agent.slot import Slot
+from corpgrid.domain.ids import JobId
+from corpgrid.domain.messages import Item
+from corpgrid.ports import Clock
+
+log = logging.getLogger(__name__)
+
+_CLOSE_SECONDS = 5.0
+
+
+class Supervisor:
+    """One agent.  ``run`` works until ``stop`` is called."""
+
+    def __init__(
+        self,
+        session: Session,
+        requests: Requests,
+        runners: RunnerPool,
+        watch: HostWatch,
+        slots: list[Slot],
+        clock: Clock,
+    ) -> None:
+        self._session = session
+        self._requests = requests
+        self._runners = runners
+        self._watch = watch
+        self._slots = slots
+        self._clock = clock
+        self._work_came = asyncio.Condition()
+        self._due = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def stop(self) -> None:
+        """Hand everything back, then end."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until ``stop``; whatever happens, no runner outlives it."""
+        self._session.host = await self._watch.first()
+        try:
+            self._spawn(self._watch.run(self._host_changed))
+            self._spawn(self._keep_time())
+            self._spawn(self._runners.keep_spares(lambda: self._session.may_run))
+            for slot in self._slots:
+                self._spawn(slot.run(self._work_came, self._finished))
+            stopping = asyncio.ensure_future(self._stopping.wait())
+            await asyncio.wait({stopping, self._failed}, return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            if self._failed.done():
+                self._failed.result()
+            await self._close()
+        finally:
+            await self._end_all()
+
+    async def _close(self) -> None:
+        self._carry_out(self._session.close(now=self._clock.monotonic()))
+        deadline = self._clock.monotonic() + _CLOSE_SECONDS
+        while not self._session.drained and self._clock.monotonic() < deadline:
+            self._due.clear()
+            try:
+                async with asyncio.timeout(max(deadline - self._clock.monotonic(), 0.0)):
+                    await self._due.wait()
+            except TimeoutError:
+                log.warning("the scheduler did not answer in time; the leases will run out by themselves")
+
+    async def _end_all(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._runners.close()
+
+    async def _keep_time(self) -> None:
+        while True:
+            now = self._clock.monotonic()
+            self._carry_out(self._session.advance(now=now))
+            self._due.clear()
+            try:
+                async with asyncio.timeout(self._session.next_due(now=now)):
+                    await self._due.wait()
+            except TimeoutError:
+                continue
+
+    def _host_changed(self, host: Host) -> None:
+        was = self._session.host
+        if host.allows_work != was.allows_work:
+            log.info("host allows_work=%s reason=%s", host.allows_work, host.reason or "-")
+        self._carry_out(self._session.host_changed(host, now=self._clock.monotonic()))
+
+    def _finished(self, job: JobId, items: Sequence[Item]) -> None:
+        self._carry_out(self._session.finished(job, items, now=self._clock.monotonic()))
+
+    def _carry_out(self, instructions: Iterable[Instruction]) -> None:
+        for instruction in instructions:
+            match instruction:
+                case Register() | Poll() | Submit() | Beat():
+                    self._spawn(self._ask(instruction))
+                case LearnSpecs(specs=specs):
+                    self._runners.learn(specs)
+                case Freeze():
+                    self._runners.freeze()
+                case Thaw():
+                    self._runners.thaw()
+                case StopRunners(jobs=jobs):
+                    self._runners.kill(jobs)
+        if self._session.queue.jobs() or not self._session.may_run:
+            self._spawn(self._tell_slots())
+        self._due.set()
+
+    async def _tell_slots(self) -> None:
+        async with self._work_came:
+            self._work_came.notify_all()
+
+    async def _ask(self, request: Register | Poll | Submit | Beat) -> None:
+        self._carry_out(await self._requests.carry_out(request, self._runners.known_jobs()))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(error)

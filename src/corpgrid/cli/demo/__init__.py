@@ -1,0 +1,1 @@
+"""``corpgrid demo``: a real job on a whole grid of one machine, with everything that goes wrong in an office."""

@@ -1,0 +1,145 @@
+"""``corpgrid demo``: a hyper-parameter search over three computers: one honest, one unplugged half way, one lying.
+
+It ends with what matters: the leaderboard, a picture, how far the results can be believed and what that cost, and a
+comparison of every accepted result with the same computation made here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+
+from corpgrid.cli.context import output_options
+from corpgrid.cli.demo.office import Office
+from corpgrid.cli.demo.report import Figures, print_report, truth_of
+from corpgrid.cli.render import Renderer, Style, to_json
+from corpgrid.config import ClientConfig
+from corpgrid.domain.device import DeviceState
+from corpgrid.domain.job import Job as JobRow
+from corpgrid.domain.job import TaskState
+from corpgrid.errors import UsageError
+from corpgrid.sdk.client import Grid, connect
+from corpgrid.sdk.job import Job
+from corpgrid.sdk.jobfile import JobFile, read_job_file
+
+JOB_FILE = Path(__file__).parent / "digits" / "job.toml"
+
+
+@click.command("demo")
+@click.option("--picture", type=click.Path(path_type=Path), default=Path("corpgrid-demo.png"), show_default=True)
+@click.option("--keep", is_flag=True, help="Keep the grid's folder with its logs.")
+@output_options
+def demo(renderer: Renderer, *, picture: Path, keep: bool) -> None:
+    """Run a real job on a grid of three computers; one is unplugged half way, one lies."""
+    _require_packages()
+    started = time.perf_counter()
+    file = read_job_file(JOB_FILE)
+    folder = Path(tempfile.mkdtemp(prefix="corpgrid-demo-"))
+    try:
+        with Office(folder) as office:
+            told = _Told(renderer)
+            told.say(f"a scheduler and three computers are up: {', '.join(office.devices.values())}")
+            with connect(office.address, key=office.key, config=ClientConfig()) as grid:
+                figures = _run(grid, office, file, told)
+        told.say("computing the same here, to compare every accepted result")
+        figures.truth = truth_of(file.items)
+        figures.seconds = time.perf_counter() - started
+        print_report(renderer, figures, picture)
+        if renderer.style is Style.JSON:
+            click.echo(to_json(figures.summary(picture)))
+    finally:
+        if keep:
+            renderer.line(f"the grid's folder: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_packages() -> None:
+    try:
+        import matplotlib as _  # noqa: F401, PLC0415 - asked for here so that the error comes first
+        import sklearn as _s  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise UsageError(
+            f"the demo needs {error.name}", remedy="Run it with ./dev demo, or install corpgrid[demo]."
+        ) from None
+
+
+@dataclass
+class _Told:
+    """Says what happens, with the seconds since the start."""
+
+    renderer: Renderer
+    started: float = field(default_factory=time.perf_counter)
+
+    def say(self, text: str) -> None:
+        if self.renderer.style is Style.TABLE:
+            click.echo(f"{time.perf_counter() - self.started:6.1f} s  {text}", err=True)
+
+
+def _run(grid: Grid, office: Office, file: JobFile, told: _Told) -> Figures:
+    """Submit, unplug the laptop half way, and gather what came of it."""
+    job = grid.submit_job_file(file)
+    told.say(f"{job.id}: {len(file.items)} settings of a classifier of handwritten digits")
+    watcher = _Watcher(grid, office, job, told)
+    watcher.start()
+    row = job.wait()
+    watcher.join()
+    results = {result.index: job.decode(result) for result in job.raw_results() if result.state is TaskState.FINAL}
+    return Figures(
+        items=file.items,
+        results=results,
+        row=row,
+        report=job.report(),
+        names=office.devices,
+        devices=grid.devices(),
+        yielded_within_s=watcher.yielded_seconds,
+    )
+
+
+class _Watcher(threading.Thread):
+    """Follows the job, pulls the laptop's plug half way, and tells what happens to whom."""
+
+    def __init__(self, grid: Grid, office: Office, job: Job[Any], told: _Told) -> None:
+        super().__init__(name="corpgrid-demo", daemon=True)
+        self.yielded_seconds = -1.0
+        self._grid = grid
+        self._office = office
+        self._job = job
+        self._told = told
+        self._caught: set[str] = set()
+
+    def run(self) -> None:
+        """Until the job ends."""
+        half_way = False
+        while True:
+            row = self._job.status()
+            self._tell_caught()
+            if row.finished_at > 0:
+                return
+            if not half_way and _settled(row) * 2 >= row.tasks and self._office.works("laptop"):
+                half_way = True
+                self._unplug()
+            time.sleep(0.1)
+
+    def _unplug(self) -> None:
+        self._told.say("the laptop is unplugged")
+        self.yielded_seconds = self._office.unplug("laptop")
+        self._told.say(f"nothing of the grid runs on it any more, {self.yielded_seconds:.2f} s later")
+
+    def _tell_caught(self) -> None:
+        for device in self._grid.devices():
+            if device.state is DeviceState.QUARANTINED and device.id not in self._caught:
+                self._caught.add(device.id)
+                name = self._office.devices.get(device.id, device.id)
+                self._told.say(f"{name} is quarantined after {device.completed} results: {device.reason}")
+
+
+def _settled(row: JobRow) -> int:
+    return row.counts.final + row.counts.provisional

@@ -1,0 +1,91 @@
+"""``corpgrid doctor``: what works on this machine, what does not and how to mend it, and every setting with its source."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from corpgrid import __version__
+from corpgrid.cli.context import Context, grid_options
+from corpgrid.config import describe
+from corpgrid.errors import CorpGridError, SandboxError
+
+
+@click.command("doctor")
+@click.option("--settings", is_flag=True, help="Also print every setting and where it came from.")
+@grid_options
+def doctor(context: Context, *, settings: bool) -> None:
+    """Say what works here and what does not, and how to mend it.  Exit 6 if no job could run on this machine."""
+    checks = [*_sandbox_checks(context), *_host_checks(context), _grid_check(context)]
+    rows = [dict(zip(("check", "state", "detail", "remedy"), check, strict=True)) for check in checks]
+    if settings:
+        rows += [
+            {"check": setting.name, "state": "set", "detail": setting.value, "remedy": setting.source}
+            for setting in describe(context.config)
+        ]
+    context.renderer.rows(rows, columns=("check", "state", "detail"), empty="nothing to check")
+    failed = [row for row in rows if row["state"] == "FAILED"]
+    for row in failed:
+        context.renderer.line(f"\n{row['check']}: {row['detail']}\n  -> {row['remedy']}")
+    if any(row["check"].startswith("sandbox") for row in failed):
+        raise SandboxError("no job can run on this machine until the sandbox holds")
+
+
+Check = tuple[str, str, str, str]
+
+
+def _sandbox_checks(context: Context) -> Iterator[Check]:
+    from corpgrid.compose.adapters import choose_sandbox  # noqa: PLC0415 - takes long to import
+    from corpgrid.host.sandbox_python import runner_python  # noqa: PLC0415
+    from corpgrid.host.sandbox_user import choose_job_user  # noqa: PLC0415
+
+    try:
+        sandbox = choose_sandbox(context.config.agent.sandbox)
+        for gate in asyncio.run(sandbox.self_test()):
+            state = "ok" if gate.passed else "FAILED"
+            yield f"sandbox {gate.name}", state, gate.detail, gate.remedy
+        python = runner_python(choose_job_user())
+        yield "sandbox python", "ok", f"Python {python.minor} at {python.path}", ""
+    except CorpGridError as error:
+        yield "sandbox", "FAILED", str(error), error.remedy
+
+
+def _host_checks(context: Context) -> Iterator[Check]:
+    from corpgrid.compose.adapters import choose_probes  # noqa: PLC0415 - takes long to import
+
+    yield "corpgrid", "ok", f"{__version__}, Python {sys.version.split()[0]} on {sys.platform}", ""
+    probes = choose_probes(context.config.agent)
+    power = probes.power.read()
+    charge = f", battery {power.battery_percent:.0f} %" if power.battery_percent is not None else ""
+    yield "power", "ok", ("mains" if power.on_ac_power else "on battery: no jobs run") + charge, ""
+    idle = probes.presence.idle_seconds()
+    yield "presence", "ok", "nobody can sit here" if idle is None else f"last input {idle:.0f} s ago", ""
+    yield "heat", "ok", f"{probes.thermal.headroom():.0%} headroom", ""
+    key = context.key or context.config.client.key_file
+    yield _key_check(key)
+
+
+def _key_check(path: Path) -> Check:
+    from corpgrid.host.keyfiles import read_private_key  # noqa: PLC0415 - takes long to import
+
+    if not path.exists():
+        return "submitter key", "none", f"{path} is not there", "`corpgrid up` or `corpgrid key new` makes one."
+    try:
+        return "submitter key", "ok", f"{read_private_key(path).public.key_id} in {path}", ""
+    except CorpGridError as error:
+        return "submitter key", "FAILED", str(error), error.remedy
+
+
+def _grid_check(context: Context) -> Check:
+    try:
+        with context.grid() as grid:
+            info: Any = grid.info()
+            devices = grid.devices()
+    except CorpGridError as error:
+        return "grid", "none", str(error), error.remedy
+    return "grid", "ok", f"scheduler {info.version}, {len(devices)} device(s)", ""

@@ -1,0 +1,58 @@
+"""The root of the command line."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from corpgrid import __version__
+
+_COMMANDS = {
+    "agent": ("corpgrid.cli.daemon_commands", "agent_group"),
+    "bench": ("corpgrid.cli.bench_commands", "bench_group"),
+    "bundle": ("corpgrid.cli.bundle_commands", "bundle_group"),
+    "demo": ("corpgrid.cli.demo.command", "demo"),
+    "device": ("corpgrid.cli.device_commands", "device_group"),
+    "doctor": ("corpgrid.cli.doctor_command", "doctor"),
+    "job": ("corpgrid.cli.job_commands", "job_group"),
+    "key": ("corpgrid.cli.bundle_commands", "key_group"),
+    "scheduler": ("corpgrid.cli.daemon_commands", "scheduler_group"),
+    "up": ("corpgrid.cli.daemon_commands", "up"),
+}
+_HELP = {
+    "agent": "Run an agent on this machine.",
+    "bench": "Measure this grid.",
+    "bundle": "Build and verify signed bundles.",
+    "demo": "A whole grid with a laptop that is unplugged and a liar that is caught.",
+    "device": "See the devices of the grid, pause them, ask why they idle.",
+    "doctor": "Say what works here and what does not, and how to mend it.",
+    "job": "Submit jobs, watch them, read their results.",
+    "key": "Make keys.",
+    "scheduler": "Run a scheduler.",
+    "up": "Start a grid on this machine.",
+}
+
+
+class _Lazy(click.Group):
+    """Imports a command's module when it is called: `corpgrid --help` answers at once."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the base's signature
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name]
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(_HELP.items()))
+
+
+@click.command(cls=_Lazy)
+@click.version_option(__version__, prog_name="corpgrid")
+def cli() -> None:
+    """CorpGrid: the computers a company already owns, as one batch grid whose answers can be trusted."""

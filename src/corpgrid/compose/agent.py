@@ -1,0 +1,172 @@
+"""An agent daemon: probes, sandbox, runners, session and the connection to its scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from corpgrid import __version__
+from corpgrid.agent.environment import Environments
+from corpgrid.agent.host_watch import HostWatch, Probes
+from corpgrid.agent.jobs import Jobs
+from corpgrid.agent.removal import remove_tree
+from corpgrid.agent.requests import Identity, Requests
+from corpgrid.agent.runners import Interpreter, RunnerPool
+from corpgrid.agent.runtime import lay_out
+from corpgrid.agent.session import Session
+from corpgrid.agent.slot import Slot, Storage
+from corpgrid.agent.supervisor import Supervisor
+from corpgrid.agent.wheel_tags import this_interpreter
+from corpgrid.compose.adapters import choose_probes, choose_sandbox
+from corpgrid.compose.scheduler import transport_limits
+from corpgrid.config import AgentConfig, Config
+from corpgrid.domain.device import Facts
+from corpgrid.errors import SandboxError
+from corpgrid.host.clock import SystemClock
+from corpgrid.host.detect import Lent, MachineFacts
+from corpgrid.host.gpu_nvml import NvmlGpus
+from corpgrid.host.keyfiles import ensure_private_key, load_keyring
+from corpgrid.host.sandbox_python import RunnerPython, runner_python
+from corpgrid.host.sandbox_user import choose_job_user
+from corpgrid.ports import Sandbox, SchedulerApi
+from corpgrid.transport.address import parse
+from corpgrid.transport.grpc_client import connect_scheduler
+from corpgrid.trust.keys import Keyring, PrivateKey
+
+log = logging.getLogger(__name__)
+
+Wrap = Callable[[SchedulerApi, PrivateKey], SchedulerApi]
+_OPEN_FOLDER = 0o711
+_READABLE_FOLDER = 0o755
+
+
+async def run_agent(config: Config, *, stop: asyncio.Event, wrap: Wrap = lambda api, _: api) -> None:
+    """Work until ``stop`` is set.
+
+    Args:
+        config: all settings.
+        stop: ends it.
+        wrap: puts something between the agent and its scheduler.
+
+    Raises:
+        SandboxError: the sandbox's self-test failed; nothing was run.
+        TrustError: the key file cannot be used.
+    """
+    settings = config.agent
+    folders = _folders(settings.folder)
+    sandbox = choose_sandbox(settings.sandbox)
+    await _require_gates(sandbox)
+    key = ensure_private_key(settings.folder / "device.pem")
+    api = wrap(
+        connect_scheduler(parse(settings.address), limits=transport_limits(config), rng=random.Random()),  # noqa: S311
+        key,
+    )
+    try:
+        supervisor = await _supervisor(config, folders, sandbox, key, api)
+        stopping = asyncio.create_task(_stop_with(stop, supervisor))
+        try:
+            await supervisor.run()
+        finally:
+            stopping.cancel()
+    finally:
+        await api.close()
+
+
+async def _stop_with(stop: asyncio.Event, supervisor: Supervisor) -> None:
+    await stop.wait()
+    supervisor.stop()
+
+
+async def _require_gates(sandbox: Sandbox) -> None:
+    """Fail closed: without a sandbox that holds, no jobs."""
+    failed = [gate for gate in await sandbox.self_test() if not gate.passed]
+    if failed:
+        story = "; ".join(f"{gate.name}: {gate.detail}" for gate in failed)
+        raise SandboxError(f"the {sandbox.name} sandbox does not hold ({story})", remedy=failed[0].remedy)
+
+
+def _folders(root: Path) -> dict[str, Path]:
+    """The agent's folders; the job user may walk through, and read what runners are shown."""
+    root.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        root.chmod(_OPEN_FOLDER)
+    folders = {name: root / name for name in ("jobs", "runners", "environments", "runtime", "staging")}
+    for name in ("jobs", "runners", "staging"):
+        # What a killed agent left behind.
+        remove_tree(folders[name])
+    for folder in folders.values():
+        folder.mkdir(mode=_READABLE_FOLDER, exist_ok=True)
+        folder.chmod(_READABLE_FOLDER)
+    return folders
+
+
+async def _supervisor(
+    config: Config, folders: dict[str, Path], sandbox: Sandbox, key: PrivateKey, api: SchedulerApi
+) -> Supervisor:
+    settings, clock = config.agent, SystemClock()
+    python = runner_python(choose_job_user())
+    probes = choose_probes(settings)
+    facts = _facts(settings, python, sandbox, probes)
+    slots = settings.capacity or facts().cpus
+    session = Session(slots=slots, yield_grace_seconds=settings.yield_grace_seconds, rng=random.Random())  # noqa: S311
+    environments = Environments(
+        folders["environments"], interpreter=this_interpreter(), cache_bytes=settings.cache_bytes
+    )
+    await environments.sweep()
+    jobs = Jobs(
+        api=api,
+        keyring=load_keyring(settings.trusted_keys) if settings.trusted_keys.is_dir() else Keyring(),
+        environments=environments,
+        clock=clock,
+        folder=folders["jobs"],
+        allow_network=settings.allow_network,
+    )
+    runtime = await asyncio.to_thread(lay_out, folders["runtime"])
+    runners = RunnerPool(
+        sandbox,
+        jobs,
+        Interpreter(path=python.path, read_only=python.read_only, runtime=runtime),
+        folder=folders["runners"],
+        spares=settings.spare_runners,
+        memory_bytes=settings.memory_bytes,
+    )
+    storage = Storage(put=api.put_blob, put_file=api.put_blob_file, staging=folders["staging"])
+    places = [Slot(number, session, runners, storage, idle_seconds=settings.runner_idle_seconds) for number in range(slots)]
+    identity = Identity(
+        key=key,
+        owner=settings.owner,
+        site=settings.site,
+        name=settings.name or facts().hostname,
+        boot=secrets.token_hex(8),
+        facts=facts,
+    )
+    watch = HostWatch(
+        probes, settings.policy(), clock, folder=settings.folder, period_seconds=settings.probe_seconds
+    )
+    log.info("agent starts device=%s owner=%s slots=%d python=%s", identity.device, settings.owner, slots, python.minor)
+    return Supervisor(session, Requests(api, session, identity, clock), runners, watch, places, clock)
+
+
+def _facts(settings: AgentConfig, python: RunnerPython, sandbox: Sandbox, probes: Probes) -> Callable[[], Facts]:
+    lent = Lent(
+        folder=settings.folder,
+        cpus=settings.cpus,
+        memory_bytes=settings.memory_bytes,
+        disk_bytes=settings.disk_bytes,
+    )
+    return MachineFacts(
+        lent=lent,
+        python=python.minor,
+        engines=("python", "command"),
+        sandbox=sandbox.name,
+        gpus=NvmlGpus(),
+        thermal=probes.thermal,
+        agent_version=f"{__version__} {sys.implementation.cache_tag}",
+        labels=settings.labels,
+    ).facts

@@ -1,0 +1,101 @@
+"""What happens because time passes: leases that ran out, tasks that are due, blobs that nothing names.
+
+Rules:
+* Only while a job runs can a lease run out or a task wait; an idle grid is left alone.
+* A scheduler that comes up extends every lease by the time that no scheduler was there, before anything is swept: its
+  own absence is nobody's fault.
+* A sweep or a collection that fails is logged, and tried again at its next time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from corpgrid.domain.events import Swept
+from corpgrid.domain.job import JobState
+from corpgrid.errors import CorpGridError
+from corpgrid.ports import Blobs, Clock, Store
+from corpgrid.scheduler.counters import Counters
+from corpgrid.scheduler.footprint import Keys, live_blobs
+from corpgrid.scheduler.limits import SchedulerLimits
+from corpgrid.scheduler.tick import Tick
+
+log = logging.getLogger(__name__)
+
+
+class Reaper:
+    """Sweeps and collects, each at its own pace.
+
+    Args:
+        tick: what decides.
+        store: all state.
+        blobs: where bytes stand.
+        clock: what the time is.
+        keys: the submitters that are trusted now.
+        limits: how often.
+        counters: what is counted.
+    """
+
+    def __init__(  # noqa: PLR0913 -- what the reaper stands on, by name
+        self,
+        *,
+        tick: Tick,
+        store: Store,
+        blobs: Blobs,
+        clock: Clock,
+        keys: Keys,
+        limits: SchedulerLimits,
+        counters: Counters,
+    ) -> None:
+        self._tick = tick
+        self._store = store
+        self._blobs = blobs
+        self._clock = clock
+        self._keys = keys
+        self._limits = limits
+        self._counters = counters
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        paces = [_every(self._limits.sweep_seconds, "sweep", self.sweep)]
+        if self._limits.collect_seconds > 0:
+            paces.append(_every(self._limits.collect_seconds, "collection", self.collect))
+        await asyncio.gather(*paces)
+
+    async def forgive_outage(self) -> float:
+        """Extend leases by the time that no scheduler was there; how long that was."""
+        last_seen = await self._store.last_seen()
+        if last_seen <= 0:
+            return 0.0
+        outage_seconds = min(max(self._clock.now() - last_seen, 0.0), self._limits.outage_seconds)
+        if outage_seconds > 0:
+            await self._tick.ask(Swept(ticket=self._tick.ticket(), outage_seconds=outage_seconds))
+            log.info("leases extended outage_seconds=%.3f", outage_seconds)
+        return outage_seconds
+
+    async def sweep(self) -> None:
+        """Look at leases and waiting tasks, if there can be any."""
+        if await self._store.jobs(states=[JobState.RUNNING], limit=1):
+            await self._tick.ask(Swept(ticket=self._tick.ticket()))
+            self._counters.sweeps += 1
+
+    async def collect(self) -> None:
+        """Delete old blobs that nothing names."""
+        live = live_blobs(self._store, self._blobs, self._keys)
+        collected = await self._blobs.collect(live, older_than_seconds=self._limits.collect_grace_seconds)
+        self._counters.blobs_collected += collected
+        if collected:
+            log.info("blobs collected count=%d", collected)
+
+
+async def _every(seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await work()
+        except CorpGridError as error:
+            log.warning("%s failed code=%s error=%s", name, error.code, error)
+        except Exception:
+            log.exception("%s failed", name)

@@ -1,0 +1,178 @@
+"""A whole scheduler: tick, services and reaper over one store, started and stopped as one.
+
+Order matters at both ends.  At the start leases are extended by the outage before anything is swept or anybody is
+served.  At the end ``drain`` lets every waiting call come home, the sockets close, and ``stop`` decides what is left.
+
+    scheduler = Scheduler(store=store, blobs=blobs, clock=clock, rng=rng, rules=rules, ...)
+    await scheduler.start()
+    async with serving(Dispatch(scheduler.agents, scheduler.grid, blobs, limits), address, limits):
+        await scheduler.failed()
+    await scheduler.stop()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from random import Random
+
+import corpgrid
+from corpgrid.domain import grid
+from corpgrid.domain.answers import GridInfo
+from corpgrid.domain.effects import Effects
+from corpgrid.domain.ids import DeviceId, JobId
+from corpgrid.domain.job import TERMINAL, JobState
+from corpgrid.domain.rules import GridRules
+from corpgrid.ports import Blobs, Clock, Store
+from corpgrid.scheduler.changes import Changes
+from corpgrid.scheduler.counters import Counters
+from corpgrid.scheduler.evidence import Evidence
+from corpgrid.scheduler.footprint import Keys
+from corpgrid.scheduler.grid_service import GridService
+from corpgrid.scheduler.limits import SchedulerLimits
+from corpgrid.scheduler.reaper import Reaper
+from corpgrid.scheduler.results import Results
+from corpgrid.scheduler.service import AgentService
+from corpgrid.scheduler.sessions import Sessions
+from corpgrid.scheduler.specs import Specs
+from corpgrid.scheduler.tick import Tick
+
+log = logging.getLogger(__name__)
+
+
+class Scheduler:
+    """Everything but the sockets.
+
+    Args:
+        store: all state.
+        blobs: where bytes stand.
+        clock: what the time is.
+        rng: chance for the rules; used in the store's thread alone.
+        rules: what the operator decides.
+        limits: what is taken on.
+        keys: the submitters that are trusted now.
+        trusted: whether a device is the operator's own.
+        new_secret: makes a session's secret, which nobody can guess.
+
+    Attributes:
+        agents: what agents ask (``ports.SchedulerApi``).
+        grid: what everybody else asks (``ports.GridApi``).
+        counters: what is counted.
+    """
+
+    def __init__(  # noqa: PLR0913 -- what a scheduler stands on, by name
+        self,
+        *,
+        store: Store,
+        blobs: Blobs,
+        clock: Clock,
+        rng: Random,
+        rules: GridRules,
+        limits: SchedulerLimits,
+        keys: Keys,
+        trusted: Callable[[DeviceId], bool],
+        new_secret: Callable[[], str],
+    ) -> None:
+        self.counters = Counters()
+        self._clock = clock
+        self._limits = limits
+        self._rules = rules
+        self._changes = Changes()
+        self._sessions = Sessions(store)
+        self._started_at = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._tick = Tick(
+            store,
+            need=partial(grid.need, rules=rules),
+            decide=partial(grid.decide, rng=rng, rules=rules),
+            limits=limits,
+            counters=self.counters,
+            committed=self._committed,
+        )
+        specs = Specs(store)
+        evidence = Evidence(store, blobs, self.counters, keep_bytes=limits.evidence_bytes)
+        self.agents = AgentService(
+            tick=self._tick,
+            blobs=blobs,
+            clock=clock,
+            sessions=self._sessions,
+            evidence=evidence,
+            specs=specs,
+            settings=rules.settings,
+            trusted=trusted,
+            new_secret=new_secret,
+        )
+        self.grid = GridService(
+            tick=self._tick,
+            store=store,
+            blobs=blobs,
+            clock=clock,
+            keys=keys,
+            results=Results(store, evidence, self._changes, limits, self.counters),
+            specs=specs,
+            limits=limits,
+            seen_within_seconds=rules.seen_within_seconds,
+            told=self._told,
+        )
+        self._reaper = Reaper(
+            tick=self._tick,
+            store=store,
+            blobs=blobs,
+            clock=clock,
+            keys=keys,
+            limits=limits,
+            counters=self.counters,
+        )
+
+    async def start(self) -> None:
+        """Begin to tick; when this returns, calls may come."""
+        self._started_at = self._clock.now()
+        self._tasks.append(asyncio.create_task(self._tick.run(), name="tick"))
+        await self._reaper.forgive_outage()
+        self._tasks.append(asyncio.create_task(self._reaper.run(), name="reaper"))
+
+    async def failed(self) -> None:
+        """Wait until something that must run has ended; raises what ended it."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    def drain(self) -> None:
+        """Let every call that waits come home, and let none wait any more."""
+        self._tick.drain()
+        self._changes.close()
+
+    async def stop(self) -> None:
+        """Decide what came in, then end."""
+        self.drain()
+        self._tick.close()
+        tasks, self._tasks = self._tasks, []
+        for task in tasks[1:]:
+            task.cancel()
+        await asyncio.gather(*tasks[1:], return_exceptions=True)
+        for task in tasks[:1]:
+            await task
+        log.info("scheduler stopped ticks=%d events=%d", self.counters.ticks, self.counters.events)
+
+    def _committed(self, effects: Effects) -> None:
+        self._sessions.note(effects.devices)
+        ended: set[JobId] = {task.job for task in effects.tasks if task.state in TERMINAL}
+        ended.update(effects.finalised, effects.cancelled)
+        ended.update(job.id for job in effects.jobs if job.state is not JobState.RUNNING)
+        self._changes.notify(ended)
+
+    def _told(self, now: float) -> GridInfo:
+        return GridInfo(
+            version=corpgrid.__version__,
+            now=now,
+            started_at=self._started_at,
+            limits=_named(asdict(self._limits) | asdict(self._rules.settings)),
+            counters=self.counters.snapshot(),
+        )
+
+
+def _named(limits: Mapping[str, float]) -> Mapping[str, float]:
+    return {name: float(value) for name, value in limits.items()}

@@ -1,0 +1,167 @@
+-- What a tick writes.  `VALUES (?, ...)` is repeated for as many rows as there are, so that one statement writes hundreds.
+
+-- name: put_grid
+UPDATE grid SET next_epoch = ?, next_batch = ?, last_tick = ?
+
+-- name: add_jobs
+INSERT INTO jobs (
+  id, name, submitter, tenant, priority, tasks, created_at, state, finished_at, rev,
+  waiting, ready, leased, provisional, final, failed, cancelled,
+  unsettled, executions, audits, mismatches, audit_rate, error_bound, reason, bundle
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: add_specs
+INSERT INTO job_specs (job, spec, envelope)
+VALUES (?, ?, ?)
+
+-- name: add_shards
+-- All tasks of a job at once: from the first to the last task number, each with so many copies wanted.
+INSERT INTO job_shards (
+  task, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev
+)
+WITH RECURSIVE shard (task) AS (
+  SELECT ?1 UNION ALL SELECT task + 1 FROM shard WHERE task < ?2
+)
+SELECT task, 1, 0, ?3, 0, 0, 0, -1, '', 0.0, 0 FROM shard
+
+-- name: put_jobs
+WITH new (
+  number, name, submitter, tenant, priority, tasks, created_at, state, finished_at, rev,
+  waiting, ready, leased, provisional, final, failed, cancelled,
+  unsettled, executions, audits, mismatches, audit_rate, error_bound, reason
+) AS (
+  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+)
+UPDATE jobs SET
+  name = new.name, submitter = new.submitter, tenant = new.tenant, priority = new.priority, tasks = new.tasks,
+  created_at = new.created_at, state = new.state, finished_at = new.finished_at, rev = new.rev,
+  waiting = new.waiting, ready = new.ready, leased = new.leased, provisional = new.provisional, final = new.final,
+  failed = new.failed, cancelled = new.cancelled, unsettled = new.unsettled, executions = new.executions,
+  audits = new.audits, mismatches = new.mismatches, audit_rate = new.audit_rate, error_bound = new.error_bound,
+  reason = new.reason
+FROM new WHERE jobs.number = new.number
+
+-- name: put_tasks
+INSERT INTO job_shards (
+  task, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (task) DO UPDATE SET
+  state = excluded.state, purpose = excluded.purpose, open = excluded.open, live = excluded.live,
+  attempts = excluded.attempts, failures = excluded.failures, accepted = excluded.accepted, reason = excluded.reason,
+  ready_at = excluded.ready_at, final_rev = excluded.final_rev,
+  accepted_device = iif(excluded.accepted < 0, NULL, (
+    SELECT device FROM job_attempts AS attempt
+    WHERE attempt.attempt = excluded.task << 12 | excluded.accepted
+  ))
+
+-- name: add_attempts
+INSERT INTO job_attempts (
+  attempt, device, owner, site, purpose, epoch, state, batch, position, digest, reason, seconds
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: put_attempts
+INSERT INTO job_attempts (
+  attempt, device, owner, site, purpose, epoch, state, batch, position, digest, reason, seconds
+)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (attempt) DO UPDATE SET
+  device = excluded.device, owner = excluded.owner, site = excluded.site, purpose = excluded.purpose,
+  epoch = excluded.epoch, state = excluded.state, batch = excluded.batch, position = excluded.position,
+  digest = excluded.digest, reason = excluded.reason, seconds = excluded.seconds
+
+-- name: extend_leases
+UPDATE leases SET until = until + ?
+
+-- name: put_leases
+INSERT INTO leases (epoch, device, job, granted_at, until, remaining)
+VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (epoch) DO UPDATE SET
+  device = excluded.device, job = excluded.job, granted_at = excluded.granted_at, until = excluded.until,
+  remaining = excluded.remaining
+
+-- name: drop_leases
+DELETE FROM leases WHERE epoch IN (SELECT value FROM json_each(?))
+
+-- name: put_devices
+INSERT INTO devices (
+  id, public_key, owner, site, state, reason, trusted, name,
+  hostname, operating_system, architecture, python, engines, sandbox, cpus, memory_bytes, disk_free_bytes, labels,
+  thermal_headroom, agent_version,
+  on_ac_power, battery_percent, blockers, capacity, leased, session, boot, registered_at, last_seen, completed,
+  correctness_alpha, correctness_beta, correctness_at, availability_alpha, availability_beta, availability_at
+)
+VALUES (
+  ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?
+)
+ON CONFLICT (id) DO UPDATE SET
+  public_key = excluded.public_key, owner = excluded.owner, site = excluded.site, state = excluded.state,
+  reason = excluded.reason, trusted = excluded.trusted, name = excluded.name, hostname = excluded.hostname,
+  operating_system = excluded.operating_system, architecture = excluded.architecture, python = excluded.python,
+  engines = excluded.engines, sandbox = excluded.sandbox, cpus = excluded.cpus, memory_bytes = excluded.memory_bytes,
+  disk_free_bytes = excluded.disk_free_bytes, labels = excluded.labels, thermal_headroom = excluded.thermal_headroom,
+  agent_version = excluded.agent_version, on_ac_power = excluded.on_ac_power,
+  battery_percent = excluded.battery_percent, blockers = excluded.blockers, capacity = excluded.capacity,
+  leased = excluded.leased, session = excluded.session, boot = excluded.boot, registered_at = excluded.registered_at,
+  last_seen = excluded.last_seen, completed = excluded.completed, correctness_alpha = excluded.correctness_alpha,
+  correctness_beta = excluded.correctness_beta, correctness_at = excluded.correctness_at,
+  availability_alpha = excluded.availability_alpha, availability_beta = excluded.availability_beta,
+  availability_at = excluded.availability_at
+
+-- name: drop_gpus
+DELETE FROM device_gpus WHERE device IN (SELECT value FROM json_each(?))
+
+-- name: add_gpus
+INSERT INTO device_gpus (device, position, backend, name, uuid, vram_bytes, driver, compute)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: put_standings
+-- A row that is written again moves to the end: the last one is the newest.
+INSERT INTO standings (device, bundle, fingerprint, returned, passed)
+VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET returned = excluded.returned, passed = excluded.passed
+
+-- name: add_batches
+INSERT INTO result_batches (number, job, device, content)
+VALUES (?, ?, ?, ?)
+
+-- name: finalise
+-- Of one job, from its first to its last task number, at its rev: provisional tasks become final.
+UPDATE job_shards SET state = 4, final_rev = ?3 WHERE task BETWEEN ?1 AND ?2 AND state = 3
+
+-- name: cancel_tasks
+-- The same: what has not ended (waiting, ready, leased, provisional) is cancelled.
+UPDATE job_shards SET state = 6, open = 0, live = 0, final_rev = ?3 WHERE task BETWEEN ?1 AND ?2 AND state <= 3
+
+-- name: stop_attempts
+-- From the first to the last attempt number of a job: what is live is stopped.
+UPDATE job_attempts SET state = 8 WHERE attempt BETWEEN ?1 AND ?2 AND state <= 2
+
+-- name: drop_leases_of_job
+DELETE FROM leases WHERE job = ?
+
+-- name: add_checkpoints
+INSERT INTO checkpoints (task, attempt, step, blob, created_at)
+VALUES (?, ?, ?, ?, ?)
+
+-- name: add_audit
+INSERT INTO audit_log (at, kind, subject, actor, detail)
+VALUES (?, ?, ?, ?, ?)
+
+-- name: add_metrics
+-- Unless there is one of the last ?2 seconds.  Devices count from ?3 on.
+INSERT INTO metrics_snapshot (
+  at, devices_present, devices_trusted, jobs_running, tasks_waiting, tasks_ready, tasks_leased, tasks_provisional, leases
+)
+SELECT
+  ?1,
+  (SELECT count(*) FROM devices WHERE state = 'active' AND blockers = '[]' AND last_seen >= ?3),
+  (SELECT count(*) FROM devices WHERE state = 'active' AND blockers = '[]' AND last_seen >= ?3 AND trusted),
+  count(*), ifnull(sum(waiting), 0), ifnull(sum(ready), 0), ifnull(sum(leased), 0), ifnull(sum(provisional), 0),
+  (SELECT count(*) FROM leases)
+FROM jobs WHERE state = 'running'
+HAVING NOT EXISTS (SELECT 1 FROM metrics_snapshot WHERE at > ?1 - ?2)
+
+-- name: drop_old_metrics
+DELETE FROM metrics_snapshot WHERE at < ?

@@ -1,0 +1,178 @@
+"""From effects to rows: what a tick writes, inside its transaction.
+
+Each list of the effects is one statement over arrays.  Attempts go before tasks, because a task's row remembers the
+device of its accepted attempt; no reader can tell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import chain
+
+from corpgrid.domain.attempt import Lease
+from corpgrid.domain.device import Device
+from corpgrid.domain.effects import Effects, NewJob, View
+from corpgrid.domain.ids import DeviceId, JobId
+from corpgrid.domain.job import Job
+from corpgrid.errors import StoreError
+from corpgrid.stores.presence import changes_owners
+from corpgrid.stores.sqlite_database import Database
+from corpgrid.stores.sqlite_load import Counters, Known
+from corpgrid.stores.sqlite_rows import (
+    INDEX_BITS,
+    LAST_INDEX,
+    LAST_NUMBER,
+    NUMBER_BITS,
+    attempt_values,
+    device_values,
+    gpu_values,
+    job_values,
+    task_values,
+)
+from corpgrid.trust.jobspec import encode_spec
+
+
+def commit(database: Database, known: Known, effects: Effects, view: View) -> None:
+    """Write the effects of a view.
+
+    Raises:
+        StoreError: a row names a job or device that is not in the store.
+    """
+    _Commit(database, known, effects, view).write()
+
+
+class _Commit:
+    """One tick's writes."""
+
+    def __init__(self, database: Database, known: Known, effects: Effects, view: View) -> None:
+        self._database = database
+        self._known = known
+        self._effects = effects
+        self._view = view
+
+    def write(self) -> None:
+        effects = self._effects
+        self._add_jobs(effects.new_jobs)
+        self._put_devices(effects.devices)
+        self._resolve()
+        self._put_jobs(effects.jobs)
+        self._put_tasks()
+        self._put_leases(effects.leases)
+        self._put_evidence()
+        self._end_jobs()
+        self._put_counters()
+
+    # -- names first: every other row points at them
+
+    def _add_jobs(self, new_jobs: Sequence[NewJob]) -> None:
+        if not new_jobs:
+            return
+        values = (chain((new.job.id,), job_values(new.job), (new.spec.bundle,)) for new in new_jobs)
+        self._database.put("add_jobs", list(chain.from_iterable(values)))
+        numbers = self._known.jobs.known([new.job.id for new in new_jobs])
+        for number, new in zip(numbers, new_jobs, strict=True):
+            self._known.specs[number] = new.spec
+            self._database.put("add_specs", (number, encode_spec(new.spec), new.envelope))
+            first = number << INDEX_BITS
+            if new.job.tasks > LAST_INDEX:
+                raise StoreError(f"job {new.job.id} has {new.job.tasks:,} tasks where a store holds {LAST_INDEX:,}")
+            if new.job.tasks:
+                self._database.run("add_shards", first, first + new.job.tasks - 1, new.copies)
+
+    def _put_devices(self, devices: Sequence[Device]) -> None:
+        if not devices:
+            return
+        self._database.put("put_devices", list(chain.from_iterable(map(device_values, devices))))
+        old = self._view.devices
+        if changes_owners(old, devices):
+            self._known.forget_owners()
+        self._put_gpus([device for device in devices if _gpus_changed(old.get(device.id), device)])
+
+    def _put_gpus(self, devices: Sequence[Device]) -> None:
+        if not devices:
+            return
+        self._known.devices.require(device.id for device in devices)
+        latest = {self._known.devices.number[device.id]: device for device in devices}
+        self._database.run("drop_gpus", json.dumps(list(latest)))
+        gpus = (gpu_values(number, device.facts.gpus) for number, device in latest.items())
+        self._database.put("add_gpus", list(chain.from_iterable(gpus)))
+
+    def _resolve(self) -> None:
+        """Learn the number of every job and device that a row names."""
+        effects = self._effects
+        jobs: set[JobId] = {*effects.finalised, *effects.cancelled, *(job.id for job in effects.jobs)}
+        jobs.update(row[0] for rows in (effects.tasks, effects.new_attempts, effects.attempts) for row in rows)
+        jobs.update(lease.job for lease in effects.leases if lease.remaining > 0)
+        jobs.update(batch.job for batch in effects.batches)
+        jobs.update(checkpoint.job for checkpoint in effects.checkpoints)
+        devices: set[DeviceId] = {row.device for rows in (effects.new_attempts, effects.attempts) for row in rows}
+        devices.update(lease.device for lease in effects.leases if lease.remaining > 0)
+        devices.update(standing.device for standing in effects.standings)
+        devices.update(batch.device for batch in effects.batches)
+        self._known.jobs.require(jobs)
+        self._known.devices.require(devices)
+
+    # -- what points at them
+
+    def _put_jobs(self, jobs: Sequence[Job]) -> None:
+        number = self._known.jobs.number
+        values = (chain((number[job.id],), job_values(job)) for job in jobs)
+        self._database.put("put_jobs", list(chain.from_iterable(values)))
+
+    def _put_tasks(self) -> None:
+        effects, jobs, devices = self._effects, self._known.jobs.number, self._known.devices.number
+        self._database.put("add_attempts", attempt_values(effects.new_attempts, jobs, devices))
+        self._database.put("put_attempts", attempt_values(effects.attempts, jobs, devices))
+        self._database.put("put_tasks", task_values(effects.tasks, jobs))
+
+    def _put_leases(self, leases: Sequence[Lease]) -> None:
+        if self._effects.extend_leases_seconds:
+            self._database.run("extend_leases", self._effects.extend_leases_seconds)
+        jobs, devices = self._known.jobs.number, self._known.devices.number
+        latest = {lease.epoch: lease for lease in leases}
+        values = [
+            (lease.epoch, devices[lease.device], jobs[lease.job], lease.granted_at, lease.until, lease.remaining)
+            for lease in latest.values()
+            if lease.remaining > 0
+        ]
+        self._database.put("put_leases", list(chain.from_iterable(values)))
+        gone = [lease.epoch for lease in latest.values() if lease.remaining <= 0]
+        if gone:
+            self._database.run("drop_leases", json.dumps(gone))
+
+    def _put_evidence(self) -> None:
+        effects, jobs, devices = self._effects, self._known.jobs.number, self._known.devices.number
+        standings = ((devices[row[0]], *row[1:]) for row in effects.standings)
+        self._database.put("put_standings", list(chain.from_iterable(standings)))
+        batches = ((batch.number, jobs[batch.job], devices[batch.device], batch.content) for batch in effects.batches)
+        self._database.put("add_batches", list(chain.from_iterable(batches)))
+        checkpoints = ((jobs[row.job] << INDEX_BITS | row.index, *row[2:]) for row in effects.checkpoints)
+        self._database.put("add_checkpoints", list(chain.from_iterable(checkpoints)))
+        self._database.put("add_audit", list(chain.from_iterable(effects.audit)))
+
+    def _end_jobs(self) -> None:
+        revs = {job.id: job.rev for job in (*self._view.jobs.values(), *self._effects.jobs)}
+        for job in self._effects.finalised:
+            first = self._known.jobs.number[job] << INDEX_BITS
+            self._database.run("finalise", first, first | LAST_INDEX, revs[job])
+        for job in self._effects.cancelled:
+            number = self._known.jobs.number[job]
+            first = number << INDEX_BITS
+            self._database.run("cancel_tasks", first, first | LAST_INDEX, revs[job])
+            self._database.run("stop_attempts", first << NUMBER_BITS, (first | LAST_INDEX) << NUMBER_BITS | LAST_NUMBER)
+            self._database.run("drop_leases_of_job", number)
+
+    def _put_counters(self) -> None:
+        effects, view = self._effects, self._view
+        counters = Counters(
+            next_epoch=max(view.next_epoch, *(lease.epoch + 1 for lease in effects.leases), 0),
+            next_batch=max(view.next_batch, *(batch.number + 1 for batch in effects.batches), 0),
+            last_tick=view.now,
+        )
+        self._database.run("put_grid", *counters)
+        self._known.counters = counters
+
+
+def _gpus_changed(old: Device | None, new: Device) -> bool:
+    return old is None or old.facts.gpus != new.facts.gpus

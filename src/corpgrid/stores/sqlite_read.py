@@ -1,0 +1,157 @@
+"""What people and clients read from SQLite, on a connection and thread of their own: a long read delays no tick."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from corpgrid.domain.attempt import Attempt
+from corpgrid.domain.device import Device
+from corpgrid.domain.effects import AuditEntry, Checkpoint
+from corpgrid.domain.ids import DeviceId, Digest, JobId
+from corpgrid.domain.job import Job, JobState, Task, TaskState
+from corpgrid.ports import StoredResult
+from corpgrid.stores.settings import BatchBlobs
+from corpgrid.stores.sqlite_database import Database, Row
+from corpgrid.stores.sqlite_rows import (
+    INDEX_BITS,
+    LAST_INDEX,
+    attempts_of,
+    device_of,
+    gpus_by_device,
+    job_of,
+    task_state_number,
+    tasks_of,
+)
+from corpgrid.trust.jobspec import decode_spec
+
+Page = tuple[list[Digest], int | None]
+"""Some digests, and after which row the next ones come; None at the end."""
+
+
+class Reader:
+    """The reading half of the store; every method is one transaction.
+
+    Args:
+        database: a connection of its own.
+        batch_blobs: digests of the blobs that a stored batch names.
+    """
+
+    def __init__(self, database: Database, *, batch_blobs: BatchBlobs) -> None:
+        self._database = database
+        self._batch_blobs = batch_blobs
+
+    def job(self, job: JobId) -> Job | None:
+        """See ``Store.job``; so for the other verbs of the port."""
+        rows = self._rows("job", job)
+        return job_of(rows[0]) if rows else None
+
+    def jobs(self, states: Sequence[JobState], limit: int) -> list[Job]:
+        """``Store.jobs``."""
+        return [job_of(row) for row in self._rows("jobs", json.dumps(list(states)), limit)]
+
+    def envelope(self, job: JobId) -> bytes | None:
+        """``Store.envelope``."""
+        rows = self._rows("envelope", job)
+        return bytes(rows[0][0]) if rows else None
+
+    def tasks(self, job: JobId, states: Sequence[TaskState], after: int, limit: int) -> list[Task]:
+        """``Store.tasks``."""
+        first, last = self._range(job, after)
+        return tasks_of(self._rows("tasks", first, last, json.dumps(list(map(task_state_number, states))), limit), lambda _: job)
+
+    def attempts(self, job: JobId, index: int) -> list[Attempt]:
+        """``Store.attempts``."""
+        key, _ = self._range(job, index)
+        return attempts_of(self._rows("attempts", key), lambda _: job, DeviceId)
+
+    def ended(self, job: JobId, after: tuple[int, int], limit: int) -> list[StoredResult]:
+        """``Store.ended``."""
+        number = self._number(job)
+        rev, index = after
+        return _results(job, self._rows("ended", number, rev, (number << INDEX_BITS) + index, limit))
+
+    def provisional(self, job: JobId, after: int, limit: int) -> list[StoredResult]:
+        """``Store.provisional``."""
+        return _results(job, self._rows("provisional", *self._range(job, after), limit))
+
+    def batches(self, numbers: Sequence[int]) -> dict[int, bytes]:
+        """``Store.batches``."""
+        return dict(self._rows("batches", json.dumps(list(numbers))))
+
+    def device(self, device: DeviceId) -> Device | None:
+        """``Store.device``."""
+        with self._database.transaction(write=False):
+            rows = self._database.rows("device", device)
+            gpus = gpus_by_device(self._database.rows("gpus_of_device", device))
+        return device_of(rows[0], gpus.get(rows[0][0], ())) if rows else None
+
+    def devices(self) -> list[Device]:
+        """``Store.devices``."""
+        with self._database.transaction(write=False):
+            rows = self._database.rows("devices")
+            gpus = gpus_by_device(self._database.rows("all_gpus"))
+        return [device_of(row, gpus.get(row[0], ())) for row in rows]
+
+    def checkpoints(self, job: JobId, index: int) -> list[Checkpoint]:
+        """``Store.checkpoints``."""
+        key, _ = self._range(job, index)
+        return [Checkpoint(job, index, *row) for row in self._rows("checkpoints", key)]
+
+    def audit_log(self, subject: str, after: int, limit: int) -> list[tuple[int, AuditEntry]]:
+        """``Store.audit_log``."""
+        if subject:
+            rows = self._rows("audit_log_of_subject", after, limit, subject)
+        else:
+            rows = self._rows("audit_log", after, limit)
+        return [(row[0], AuditEntry._make(row[1:])) for row in rows]
+
+    def last_tick(self) -> float:
+        """``Store.last_seen``."""
+        return float(self._rows("last_tick")[0][0])
+
+    # -- every digest that a row names, page by page
+
+    def spec_digests(self, after: int) -> Page:
+        """Of bundles, page lists and inputs."""
+        rows = self._rows("referenced_specs", after)
+        specs = [decode_spec(content) for _, content in rows]
+        found = [[spec.bundle, spec.arguments.pages, *spec.inputs.values()] for spec in specs]
+        return [digest for digests in found for digest in digests], _last(rows)
+
+    def result_digests(self, after: int) -> Page:
+        """Of results."""
+        rows = self._rows("referenced_results", after)
+        return [Digest(row[1]) for row in rows if row[1]], _last(rows)
+
+    def checkpoint_digests(self, after: int) -> Page:
+        """Of checkpoints."""
+        rows = self._rows("referenced_checkpoints", after)
+        return [Digest(row[1]) for row in rows], _last(rows)
+
+    def batch_digests(self, after: int) -> Page:
+        """Of what stored batches name."""
+        rows = self._rows("referenced_batches", after)
+        return [digest for _, content in rows for digest in self._batch_blobs(content)], _last(rows)
+
+    def _rows(self, name: str, *values: object) -> list[Row]:
+        with self._database.translated():
+            return self._database.rows(name, *values)
+
+    def _number(self, job: JobId) -> int:
+        rows = self._rows("job_number", job)
+        return int(rows[0][0]) if rows else -1
+
+    def _range(self, job: JobId, index: int) -> tuple[int, int]:
+        """The task number of one index of a job, and the last that the job could have; nothing has those of no job."""
+        first = self._number(job) << INDEX_BITS
+        return first + index, first | LAST_INDEX
+
+
+def _last(rows: Sequence[Row]) -> int | None:
+    return rows[-1][0] if rows else None
+
+
+def _results(job: JobId, rows: Sequence[Row]) -> list[StoredResult]:
+    tasks = tasks_of([row[:12] for row in rows], lambda _: job)
+    return [StoredResult(task, DeviceId(row[12]), row[13], row[14]) for task, row in zip(tasks, rows, strict=True)]

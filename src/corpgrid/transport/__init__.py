@@ -1,0 +1,1 @@
+"""How values travel between processes: gRPC on local sockets, and a loopback without any."""

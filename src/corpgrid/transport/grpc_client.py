@@ -1,0 +1,189 @@
+"""The wire over gRPC: every call with a deadline, every lost connection tried again until then.
+
+Rules:
+* A call may take ``call_seconds`` beyond what it waits by itself, reconnecting included; then it is an
+  ``UnavailableError``.  Every call of the protocol may be repeated safely, so one whose answer was lost is.
+* Pauses between tries grow, and hang on chance, so that a thousand agents do not come back as one.
+* A blob's stream has no deadline as a whole, but may not stand still for longer than ``idle_seconds``; one that breaks
+  off goes on where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import grpc
+
+from corpgrid.domain.ids import Digest
+from corpgrid.errors import LimitError, UnavailableError
+from corpgrid.transport.address import Address
+from corpgrid.transport.backoff import Backoff
+from corpgrid.transport.grpc_status import error_of
+from corpgrid.transport.limits import TransportLimits
+from corpgrid.transport.remote import Parts, RemoteGrid, RemoteScheduler
+from corpgrid.wire import methods
+from corpgrid.wire.methods import GetPart, Method
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+class GrpcWire:
+    """A connection to a scheduler.
+
+    Args:
+        address: where it listens.
+        limits: what a call may take.
+        rng: chance for the pauses between tries.
+    """
+
+    def __init__(self, address: Address, limits: TransportLimits, rng: random.Random) -> None:
+        self._target = address.target
+        self._limits = limits
+        self._rng = rng
+        kind = grpc.LocalConnectionType.UDS if address.path else grpc.LocalConnectionType.LOCAL_TCP
+        # Any: the stubs that there are for gRPC do not know its defaults.
+        self._channel: Any = grpc.aio.secure_channel(
+            address.target, grpc.local_channel_credentials(kind), options=_options(limits)
+        )
+        self._unary: dict[str, Any] = {}
+
+    async def call(self, method: Method[Any, Q, R], request: Q) -> R:
+        """One unary call."""
+        content = method.request.encode(request)
+        if len(content) > self._limits.message_bytes:
+            raise LimitError(
+                "message_bytes", limit=self._limits.message_bytes, got=len(content), what=f"the {method.name} request"
+            )
+        stub = self._stub(method.path)
+
+        async def once(seconds: float) -> bytes:
+            reply: bytes = await stub(content, timeout=seconds)
+            return reply
+
+        reply = await self._again(once, seconds=self._limits.call_seconds + method.waits(request))
+        return method.reply.decode(reply)
+
+    async def put(self, parts: Parts) -> Digest:
+        """Store a blob."""
+        stub = self._channel.stream_unary(methods.PUT_BLOB_PATH)
+
+        async def once(_seconds: float) -> bytes:
+            stream = stub()
+            try:
+                async for part in parts():
+                    async with self._moving("took"):
+                        await stream.write(methods.PUT_PART.encode(part))
+                async with self._moving("took"):
+                    await stream.done_writing()
+                    reply: bytes = await stream
+            except asyncio.InvalidStateError:
+                # The server ended the stream before the last part: its status says why.
+                reply = await stream
+            finally:
+                stream.cancel()
+            return reply
+
+        reply = await self._again(once, seconds=self._limits.call_seconds)
+        return methods.PUT_REPLY.decode(reply)
+
+    async def get(self, name: Digest) -> AsyncIterator[bytes]:
+        """A blob's bytes."""
+        offset, clock = 0, asyncio.get_running_loop().time
+        deadline, backoff = clock() + self._limits.call_seconds, Backoff(self._rng)
+        while True:
+            try:
+                async for chunk in self._get_from(name, offset):
+                    offset += len(chunk)
+                    deadline, backoff = clock() + self._limits.call_seconds, Backoff(self._rng)
+                    yield chunk
+            except UnavailableError:
+                pause = backoff.next_seconds()
+                if clock() + pause >= deadline:
+                    raise
+                await asyncio.sleep(pause)
+            else:
+                return
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._channel.close()
+
+    async def _get_from(self, name: Digest, offset: int) -> AsyncIterator[bytes]:
+        stub = self._channel.unary_stream(methods.GET_BLOB_PATH)
+        stream = stub(methods.GET_REQUEST.encode(GetPart(name, offset)))
+        chunks = aiter(stream)
+        try:
+            while True:
+                async with self._moving("gave"):
+                    content = await anext(chunks, None)
+                if content is None:
+                    return
+                yield methods.GET_CHUNK.decode(content)
+        except grpc.aio.AioRpcError as failure:
+            raise error_of(failure, self._target) from None
+        finally:
+            stream.cancel()
+
+    @asynccontextmanager
+    async def _moving(self, did: str) -> AsyncIterator[None]:
+        """A step of a blob's stream, which may not stand still."""
+        idle_seconds = self._limits.idle_seconds
+        try:
+            async with asyncio.timeout(idle_seconds):
+                yield
+        except TimeoutError:
+            raise UnavailableError(f"{self._target} {did} nothing of a blob for {idle_seconds:g} s") from None
+
+    async def _again(self, once: Callable[[float], Awaitable[T]], *, seconds: float) -> T:
+        """Try until it is answered, or ``seconds`` are over."""
+        clock = asyncio.get_running_loop().time
+        deadline, backoff = clock() + seconds, Backoff(self._rng)
+        while True:
+            try:
+                return await once(deadline - clock())
+            except grpc.aio.AioRpcError as failure:
+                error = error_of(failure, self._target)
+            except UnavailableError as unavailable:
+                error = unavailable
+            pause = backoff.next_seconds()
+            if not isinstance(error, UnavailableError) or clock() + pause >= deadline:
+                raise error
+            await asyncio.sleep(pause)
+
+    def _stub(self, path: str) -> Any:
+        stub = self._unary.get(path)
+        if stub is None:
+            stub = self._unary[path] = self._channel.unary_unary(path)
+        return stub
+
+
+def connect_scheduler(address: Address, *, limits: TransportLimits, rng: random.Random) -> RemoteScheduler:
+    """What an agent holds; nothing is connected before the first call."""
+    return RemoteScheduler(GrpcWire(address, limits, rng))
+
+
+def connect_grid(address: Address, *, limits: TransportLimits, rng: random.Random) -> RemoteGrid:
+    """What a client holds; nothing is connected before the first call."""
+    return RemoteGrid(GrpcWire(address, limits, rng))
+
+
+def _options(limits: TransportLimits) -> list[tuple[str, int]]:
+    alive_ms = int(limits.keepalive_seconds * 1_000)
+    return [
+        ("grpc.max_send_message_length", limits.message_bytes),
+        ("grpc.max_receive_message_length", limits.message_bytes),
+        ("grpc.keepalive_time_ms", alive_ms),
+        ("grpc.keepalive_timeout_ms", alive_ms // 2),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.initial_reconnect_backoff_ms", 50),
+        ("grpc.min_reconnect_backoff_ms", 50),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+        # Retrying is done here, where a deadline and a reason are known.
+        ("grpc.enable_retries", 0),
+    ]

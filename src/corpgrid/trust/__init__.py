@@ -1,0 +1,1 @@
+"""Digests, keys and signed things; pure given bytes: no files, no sockets, no clock."""

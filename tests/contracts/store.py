@@ -1,0 +1,20 @@
+"""What every store promises, written once.
+
+To run it on a store of your own, give it a fixture ``clock`` (a ``store_rows.FakeClock``) and an open, empty ``store`` that
+was made with ``store_rows.settings(clock)``:
+
+    class TestMyStore(StoreContract):
+        @pytest.fixture
+        async def store(self, clock): ...
+"""
+
+from __future__ import annotations
+
+from tests.contracts.store_devices import AuditLog, Devices
+from tests.contracts.store_ends import Ends, Results
+from tests.contracts.store_jobs import Jobs, Ready
+from tests.contracts.store_leases import Leases, Sweep
+
+
+class StoreContract(Jobs, Ready, Leases, Sweep, Results, Ends, Devices, AuditLog):
+    """All promises; a topic a file."""

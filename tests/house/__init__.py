@@ -1,0 +1,1 @@
+"""The rules of the house, as tests: they read the tree and need nothing that runs."""

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from corpgrid.domain.ids import Digest
+from corpgrid.domain.job import TaskState
+from corpgrid.errors import StoreError
+from corpgrid.scheduler.limits import SchedulerLimits
+from corpgrid.scheduler.reaper import Reaper
+from corpgrid.trust.digest import digest
+from corpgrid.trust.jobspec import verify_job
+from tests.unit.scheduler.world import World
+
+
+def reaper(world: World, **limits: float) -> Reaper:
+    """The world's reaper with a pace of its own."""
+    made = world.scheduler._reaper
+    made._limits = SchedulerLimits(**{"sweep_seconds": 1_000.0, "collect_seconds": 0.0, **limits})
+    return made
+
+
+async def test_a_lease_that_ran_out_gives_its_tasks_back(world: World) -> None:
+    actor = world.actor()
+    await actor.register()
+    job = await world.scheduler.grid.submit_job(await world.job())
+    await actor.poll()
+    world.clock.time += world.rules.settings.lease_ttl_seconds + 1.0
+    await reaper(world).sweep()
+    tasks = await world.scheduler.grid.tasks(job.id)
+    assert {task.state for task in tasks} <= {TaskState.READY, TaskState.WAITING}
+
+
+async def test_a_waiting_poll_gets_the_tasks_that_another_lost(world: World) -> None:
+    lost, other = world.actor("anna"), world.actor("ben")
+    await lost.register()
+    await other.register()
+    await world.scheduler.grid.submit_job(await world.job())
+    await lost.poll()
+    polling = asyncio.create_task(other.poll(wait=20.0))
+    await asyncio.sleep(0.01)
+    world.clock.time += world.rules.settings.lease_ttl_seconds + 1.0
+    await reaper(world).sweep()
+    world.clock.time += 60.0
+    await other.heartbeat()
+    await reaper(world).sweep()
+    reply = await asyncio.wait_for(polling, 1.0)
+    assert [len(grant.tasks) for grant in reply.grants] == [3]
+
+
+async def test_an_idle_grid_is_left_alone(world: World) -> None:
+    before = world.scheduler.counters.ticks
+    await reaper(world).sweep()
+    assert (world.scheduler.counters.ticks, world.scheduler.counters.sweeps) == (before, 0)
+
+
+async def test_leases_outlive_an_outage_of_the_scheduler() -> None:
+    world = World()
+    async with world.running():
+        actor = world.actor()
+        await actor.register()
+        job = await world.scheduler.grid.submit_job(await world.job())
+        grant = (await actor.poll()).grants[0]
+    world.clock.time += 3_600.0
+    world.scheduler = world.make()
+    async with world.running():
+        await reaper(world).sweep()
+        assert {task.state for task in await world.scheduler.grid.tasks(job.id)} == {TaskState.LEASED}
+        actor.api = world.scheduler.agents
+        assert (await actor.submit(actor.results(grant))).received == (3,)
+
+
+async def test_a_new_store_knows_of_no_outage(world: World) -> None:
+    assert await reaper(World()).forgive_outage() == 0.0
+    await world.actor().register()
+    world.clock.time += 5.0
+    assert await reaper(world).forgive_outage() == 5.0
+    world.clock.time += 900.0
+    assert await reaper(world, outage_seconds=600.0).forgive_outage() == 600.0
+
+
+async def test_a_clock_that_stepped_back_is_no_outage(world: World) -> None:
+    await world.actor().register()
+    world.clock.time -= 1_000.0
+    assert await reaper(world).forgive_outage() == 0.0
+
+
+async def test_no_blob_of_a_running_job_is_collected(world: World) -> None:
+    envelope = await world.job(250, inputs={"data.bin": await world.blobs.put(b"input")})
+    spec = verify_job(envelope, keyring=world.keyring, now=world.clock.now()).spec
+    page_list = world.blobs.contents[spec.arguments.pages]
+    job = await world.scheduler.grid.submit_job(envelope)
+    await world.blobs.put(b"garbage")
+    await reaper(world).collect()
+    needed = {spec.bundle, spec.arguments.pages, digest(b"input"), digest(b"a wheel")}
+    needed |= {Digest(page_list[start : start + 32]) for start in range(0, len(page_list), 32)}
+    assert set(world.blobs.contents) == needed
+    assert world.scheduler.counters.blobs_collected == 1
+    await world.scheduler.grid.cancel_job(job.id)
+    await reaper(world).collect()
+    assert digest(b"a wheel") not in world.blobs.contents
+
+
+async def test_nothing_is_collected_when_it_is_not_known_what_a_job_needs(world: World) -> None:
+    await world.scheduler.grid.submit_job(await world.job())
+    await world.blobs.put(b"garbage")
+    spec = (await world.scheduler.grid.jobs())[0]
+    envelope = await world.store.envelope(spec.id)
+    assert envelope is not None
+    pages = verify_job(envelope, keyring=world.keyring, now=world.clock.now()).spec.arguments.pages
+    del world.blobs.contents[pages]
+    before = dict(world.blobs.contents)
+    with pytest.raises(Exception, match="no such blob"):
+        await reaper(world).collect()
+    assert world.blobs.contents == before
+
+
+async def test_it_goes_on_after_a_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = iter([StoreError("disk full"), AssertionError()])
+    went_on = asyncio.Event()
+
+    async def fail() -> None:
+        error = next(tries, None)
+        if error is not None:
+            raise error
+        went_on.set()
+
+    made = reaper(world, sweep_seconds=0.001)
+    monkeypatch.setattr(made, "sweep", fail)
+    running = asyncio.create_task(made.run())
+    await asyncio.wait_for(went_on.wait(), 5.0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running

@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from corpgrid.domain.answers import GridInfo
+from corpgrid.domain.device import PowerStatus
+from corpgrid.domain.ids import DeviceId, JobId
+from corpgrid.domain.messages import AgentStatus, PollReply, PollRequest
+from corpgrid.errors import (
+    ConfigError,
+    ConflictError,
+    GridError,
+    LimitError,
+    MalformedDataError,
+    OverloadedError,
+    RefusedError,
+    StoreError,
+    UnavailableError,
+)
+from corpgrid.transport.address import Address, parse
+from corpgrid.transport.dispatch import Dispatch
+from corpgrid.transport.grpc_client import connect_grid, connect_scheduler
+from corpgrid.transport.grpc_server import GrpcServer, serving
+from corpgrid.transport.grpc_status import error_of, status_of
+from corpgrid.transport.limits import TransportLimits
+from corpgrid.trust.digest import digest
+from tests.unit.scheduler.world import DictBlobs
+
+QUICK = TransportLimits(call_seconds=0.4, idle_seconds=0.5, grace_seconds=0.1, message_bytes=1 << 20)
+PATIENT = TransportLimits(call_seconds=10.0, grace_seconds=0.1)
+
+
+class Api:
+    """Answers what the test wants it to."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.error: BaseException | None = None
+        self.blobs = DictBlobs()
+
+    async def info(self) -> GridInfo:
+        self.calls += 1
+        if self.error is not None:
+            raise self.error
+        return GridInfo(version="1", now=2.0, started_at=3.0)
+
+    async def poll(self, request: PollRequest) -> PollReply:
+        self.calls += 1
+        await asyncio.sleep(request.wait_seconds)
+        return PollReply(message="done")
+
+    async def submit_job(self, envelope: bytes, *, blobs: Any = ()) -> Any:
+        raise AssertionError
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Address:
+    return parse(f"unix:{tmp_path}/private/grid.sock")
+
+
+@pytest.fixture
+def api() -> Api:
+    return Api()
+
+
+def dispatch(api: Any, limits: TransportLimits = PATIENT) -> Dispatch:
+    return Dispatch(api, api, api.blobs, limits)
+
+
+@asynccontextmanager
+async def grid_at(address: Address, limits: TransportLimits = PATIENT) -> AsyncIterator[Any]:
+    grid = connect_grid(address, limits=limits, rng=random.Random(1))
+    try:
+        yield grid
+    finally:
+        await grid.close()
+
+
+async def test_where_nobody_listens_the_deadline_ends_it(address: Address) -> None:
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    async with grid_at(address, QUICK) as grid:
+        with pytest.raises(UnavailableError, match="no answer from unix:") as silence:
+            await grid.info()
+    assert clock() - start < 5.0
+    assert "corpgrid up" in silence.value.remedy
+
+
+async def test_a_client_waits_for_a_server_that_comes_up(address: Address, api: Api) -> None:
+    async with grid_at(address) as grid:
+        asking = asyncio.create_task(grid.info())
+        await asyncio.sleep(0.2)
+        async with serving(dispatch(api), address, PATIENT):
+            assert (await asking).version == "1"
+
+
+async def test_a_client_outlives_a_restart_of_the_server(address: Address, api: Api) -> None:
+    async with grid_at(address) as grid:
+        async with serving(dispatch(api), address, PATIENT):
+            await grid.info()
+        async with serving(dispatch(api), address, PATIENT):
+            await grid.info()
+    assert api.calls == 2
+
+
+async def test_a_call_whose_answer_was_lost_is_asked_again(address: Address, api: Api) -> None:
+    status = AgentStatus(device=DeviceId("dev_a"), session="s", power=PowerStatus())
+    request = PollRequest(status=status, wanted=1, wait_seconds=1.0)
+    agent = connect_scheduler(address, limits=PATIENT, rng=random.Random(1))
+    async with serving(dispatch(api), address, PATIENT):
+        polling = asyncio.create_task(agent.poll(request))
+        async with asyncio.timeout(5.0):
+            while not api.calls:  # noqa: ASYNC110 -- nothing else tells that the call has arrived
+                await asyncio.sleep(0.01)
+    async with serving(dispatch(api), address, PATIENT):
+        assert await polling == PollReply(message="done")
+    assert api.calls == 2
+    await agent.close()
+
+
+async def test_an_answer_that_says_unavailable_is_tried_again(address: Address, api: Api) -> None:
+    async with serving(dispatch(api), address, PATIENT), grid_at(address) as grid:
+        api.error = UnavailableError("the store failed")
+        asking = asyncio.create_task(grid.info())
+        async with asyncio.timeout(5.0):
+            while api.calls < 2:  # noqa: ASYNC110 -- nothing else tells that the call has arrived again
+                await asyncio.sleep(0.01)
+        api.error = None
+        assert (await asking).version == "1"
+
+
+@pytest.mark.parametrize("error", [RefusedError("no"), OverloadedError("later"), StoreError("full")])
+async def test_any_other_answer_is_final(address: Address, api: Api, error: Exception) -> None:
+    api.error = error
+    async with serving(dispatch(api), address, PATIENT), grid_at(address) as grid:
+        with pytest.raises(type(error), match=str(error)):
+            await grid.info()
+    assert api.calls == 1
+
+
+async def test_a_fault_of_the_scheduler_is_logged_there_and_not_told(
+    address: Address, api: Api, caplog: pytest.LogCaptureFixture
+) -> None:
+    api.error = KeyError("a secret of the scheduler")
+    async with serving(dispatch(api), address, PATIENT), grid_at(address) as grid:
+        with caplog.at_level(logging.ERROR), pytest.raises(GridError, match="a bug") as fault:
+            await grid.info()
+    assert "secret" not in fault.value.explain()
+    assert "a secret of the scheduler" in caplog.text
+
+
+async def test_a_request_that_is_too_large_never_leaves(address: Address) -> None:
+    async with grid_at(address, QUICK) as grid:
+        with pytest.raises(LimitError, match="message_bytes"):
+            await grid.submit_job(bytes(2 << 20))
+
+
+async def test_a_request_that_is_too_large_is_refused_by_the_server(address: Address, api: Api) -> None:
+    small = TransportLimits(message_bytes=1_000)
+    async with serving(dispatch(api, small), address, small), grid_at(address) as grid:
+        with pytest.raises(LimitError, match="the request is .* message_bytes"):
+            await grid.submit_job(bytes(2_000))
+
+
+async def test_what_is_no_message_is_malformed(address: Address, api: Api) -> None:
+    async with serving(dispatch(api), address, PATIENT):
+        kind = grpc.local_channel_credentials(grpc.LocalConnectionType.UDS)
+        async with grpc.aio.secure_channel(address.target, kind) as channel:
+            for path in ("/corpgrid.v1.Scheduler/PollJobs", "/corpgrid.v1.Blobs/MissingBlobs"):
+                with pytest.raises(grpc.aio.AioRpcError) as failure:
+                    await channel.unary_unary(path)(b"\xff\xff")
+                assert failure.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+                assert isinstance(error_of(failure.value, "there"), MalformedDataError)
+            with pytest.raises(grpc.aio.AioRpcError) as failure:
+                await channel.unary_unary("/corpgrid.v1.Scheduler/NoSuchCall")(b"")
+            assert "same version" in error_of(failure.value, "there").remedy
+
+
+async def test_a_blob_that_is_too_large_is_refused(address: Address, api: Api) -> None:
+    small = TransportLimits(blob_bytes=(1 << 20) + 10)
+    async with serving(dispatch(api, small), address, small), grid_at(address) as grid:
+        await grid.put_blob(bytes((1 << 20) + 10))
+        with pytest.raises(LimitError, match="blob_bytes"):
+            await grid.put_blob(bytes((1 << 20) + 11))
+
+
+async def test_a_blob_goes_on_where_its_stream_broke_off(address: Address, api: Api) -> None:
+    content = random.Random(1).randbytes(50_000)
+    name = await api.blobs.put(content)
+    offsets: list[int] = []
+    whole = api.blobs.open
+
+    async def breaking(wanted: Any, *, offset: int = 0) -> AsyncIterator[bytes]:
+        offsets.append(offset)
+        async for chunk in whole(wanted, offset=offset):
+            yield chunk
+            if len(offsets) < 3 and offset + 9_000 < len(content):
+                raise UnavailableError("the wire was cut")
+
+    api.blobs.open = breaking
+    async with serving(dispatch(api), address, PATIENT), grid_at(address) as grid:
+        assert await grid.get_blob(name) == content
+    assert offsets == [0, 1_000, 2_000]
+
+
+async def test_a_blob_that_stands_still_is_given_up(address: Address, api: Api, tmp_path: Path) -> None:
+    stuck = asyncio.Event()
+
+    async def standing_still(_wanted: Any, *, offset: int = 0) -> AsyncIterator[bytes]:
+        yield b"first"[offset:]
+        await stuck.wait()
+
+    api.blobs.open = standing_still
+    limits = TransportLimits(call_seconds=0.2, idle_seconds=0.1, grace_seconds=0.1)
+    async with serving(dispatch(api), address, limits), grid_at(address, limits) as grid:
+        with pytest.raises(UnavailableError, match="gave nothing"):
+            await grid.fetch_blob(digest(b""), tmp_path / "blob")
+    assert not (tmp_path / "blob").exists()
+
+
+async def test_only_one_scheduler_listens_on_a_socket(address: Address, api: Api) -> None:
+    async with serving(dispatch(api), address, PATIENT):
+        with pytest.raises(ConflictError, match="already"):
+            await GrpcServer(dispatch(api), address, PATIENT).start()
+
+
+async def test_only_its_user_may_connect(address: Address, api: Api) -> None:
+    async with serving(dispatch(api), address, PATIENT):
+        assert address.path is not None
+        assert address.path.stat().st_mode & 0o077 == 0
+        assert address.path.parent.stat().st_mode & 0o077 == 0
+
+
+async def test_a_port_that_is_taken_is_a_config_error(api: Api) -> None:
+    async with serving(dispatch(api), parse("127.0.0.1:0"), PATIENT) as server:
+        with pytest.raises(ConfigError, match="cannot listen"):
+            await GrpcServer(dispatch(api), server.address, PATIENT).start()
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (LimitError("a", limit=1, got=2), grpc.StatusCode.INVALID_ARGUMENT),
+        (MalformedDataError("a"), grpc.StatusCode.INVALID_ARGUMENT),
+        (RefusedError("a"), grpc.StatusCode.PERMISSION_DENIED),
+        (UnavailableError("a"), grpc.StatusCode.UNAVAILABLE),
+        (OverloadedError("a"), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (StoreError("a"), grpc.StatusCode.INTERNAL),
+    ],
+)
+def test_an_error_has_the_status_of_its_nearest_class(error: Any, code: grpc.StatusCode) -> None:
+    assert status_of(error) is code
+
+
+async def test_nothing_is_left_of_an_unknown_job_in_a_call(address: Address, api: Api) -> None:
+    async with serving(dispatch(api), address, PATIENT), grid_at(address) as grid:
+        with pytest.raises(GridError, match="a bug"):
+            await grid.job(JobId("job_a"))
