@@ -242,7 +242,9 @@ class TaskFailedError(JobError):
 
     def __init__(self, index: int, *, reason: str, detail: str = "") -> None:
         last_line = detail.strip().rsplit("\n", maxsplit=1)[-1]
-        super().__init__(f"task {index} failed ({reason}): {last_line}" if last_line else f"task {index} failed ({reason})")
+        super().__init__(
+            f"task {index} failed ({reason}): {last_line}" if last_line else f"task {index} failed ({reason})"
+        )
         self.index = index
         self.reason = reason
         self.detail = detail

@@ -1,7 +1,7 @@
 """The whole boundary of the grid on one page: what the rules need from the world, as Protocols.
 
-Adapters stand in the rooms above (``stores``, ``blobs``, ``transport``, ``host``, ``runner``), and only ``compose`` names
-one.  Each port has one contract suite in ``tests/contracts`` that all of its adapters pass.
+Adapters stand in the rooms above (``stores``, ``blobs``, ``transport``, ``host``, ``runner``), and only ``compose``
+names one.  Each port has one contract suite in ``tests/contracts`` that all of its adapters pass.
 """
 
 from __future__ import annotations

@@ -160,11 +160,11 @@ class SandboxContract:
         process.kill()
         await process.wait()
 
-    async def test_reads_are_bounded(self, bench: Bench) -> None:
-        process = await bench.start("import os\nwhile True: os.write(1, bytes(1 << 20)); os.write(2, bytes(1 << 20))")
+    @pytest.mark.parametrize(("descriptor", "most_bytes"), [(1, MIB), (2, 64 << 10)], ids=["output", "log"])
+    async def test_reads_are_bounded(self, bench: Bench, descriptor: int, most_bytes: int) -> None:
+        process = await bench.start(f"import os\nwhile True: os.write({descriptor}, bytes(1 << 20))")
         for _ in range(8):
-            assert 0 < len(await process.read()) <= MIB
-            assert 0 < len(await process.read_log()) <= 64 << 10
+            assert 0 < len(await (process.read() if descriptor == 1 else process.read_log())) <= most_bytes
         process.kill()
         await process.wait()
 
@@ -324,7 +324,7 @@ class SandboxContract:
 
     async def test_limits_are_looked_at_once_more_at_the_end(self, bench: Bench) -> None:
         outcome = await bench.run("for n in range(200): open(str(n), 'wb')")
-        assert outcome.exit == SandboxExit(0, "work_files")
+        assert outcome.exit.reason == "work_files"
 
     # -- together ------------------------------------------------------------------------------------------------------
 

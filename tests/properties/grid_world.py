@@ -1,7 +1,7 @@
 """A whole grid without processes: the real rules over a real store, devices that behave as a seed says.
 
-``World`` plays rounds: every device may poll, bring results, fall silent, lie, replay an old batch or come back; after each
-tick the invariants are checked; at the end the faults stop, and every task must reach its end.
+``World`` plays rounds: every device may poll, bring results, fall silent, lie, replay an old batch or come back;
+after each tick the invariants are checked; at the end the faults stop, and every task must reach its end.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Actor:
     def answer(self, job: JobId, index: int, rng: random.Random) -> bytes:
         truth = f"{job}/{index}".encode().ljust(32)[:32]
         self.answered += 1
-        lies = (self.kind == "liar" and rng.random() < 0.2) or (  # noqa: S311
+        lies = (self.kind == "liar" and rng.random() < 0.2) or (
             self.kind == "sleeper" and self.answered > 12 and rng.random() < 0.3
         )
         return f"lie {self.name} {index}".encode().ljust(32)[:32] if lies else truth
@@ -160,13 +160,15 @@ class World:
                 batches.append(Batch(job, actor.id, tuple(found), content=b"c", digests=digests))
         actor.replays += batches
         if actor.replays and self.rng.random() < 0.1:
-            batches.append(self.rng.choice(actor.replays))  # noqa: S311
+            batches.append(self.rng.choice(actor.replays))
         return batches
 
     def _item(self, actor: Actor, job: JobId, index: int, attempt: int, epoch: int) -> Item:
         if actor.kind == "crasher" and self.rng.random() < 0.5:
             return Item(index, attempt, Epoch(epoch), Outcome.CRASHED, reason="sigsegv")
-        return Item(index, attempt, Epoch(epoch), Outcome.RESULT, payload=actor.answer(job, index, self.rng), seconds=0.1)
+        return Item(
+            index, attempt, Epoch(epoch), Outcome.RESULT, payload=actor.answer(job, index, self.rng), seconds=0.1
+        )
 
     def _ticket(self, actor: Actor | None = None) -> int:
         self.ticket += 1

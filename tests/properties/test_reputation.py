@@ -95,11 +95,6 @@ def test_many_at_once_are_as_good_as_one_by_one(log):
             assert one == pytest.approx(two, rel=1e-6)
 
 
-@given(logs)
-def test_a_log_replays_to_the_same_bits(log):
-    assert replay(log) == replay(list(log))
-
-
 @settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.sampled_from(sorted(CORRECTNESS_KINDS - {"success"})), st.floats(0, 1_000 * DAY)), min_size=1)

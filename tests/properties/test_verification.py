@@ -30,7 +30,7 @@ JOB = JobId("job_test")
 
 
 class Player(NamedTuple):
-    """A device and how it behaves: ``honest``, ``liar`` (its own wrong answer), ``colluder`` (a shared one), ``broken``."""
+    """A device that is ``honest``, a ``liar`` (its own wrong answer), a ``colluder`` (a shared one) or ``broken``."""
 
     name: str
     kind: str
@@ -65,7 +65,7 @@ def play(policy: VerifyPolicy, players: list[Player], *, audit_due: bool, rng: r
         free = [player for player in players if may_take(player, attempts, by_name, purpose)]
         if not free:
             break
-        player = rng.choice(free)  # noqa: TID251 - of a seeded generator
+        player = rng.choice(free)
         open_copies -= 1
         failed = player.kind == "broken"
         attempts.append(

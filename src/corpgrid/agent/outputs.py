@@ -49,8 +49,6 @@ class OutputError(RunnerError):
         detail: which file, and why.
     """
 
-    code = "output"
-
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason

@@ -51,8 +51,6 @@ class LoadError(RunnerError):
         detail: the story.
     """
 
-    code = "load"
-
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"the job cannot be loaded ({reason}): {detail.strip()}")
         self.reason = reason
@@ -155,6 +153,11 @@ class Worker:
     def alive(self) -> bool:
         """Whether it may be given tasks."""
         return self._verdict is None and not self._gone
+
+    @property
+    def untaken_bytes(self) -> int:
+        """Of what finished and waits to be taken, roughly."""
+        return 0 if self._progress is None else self._progress.untaken_bytes
 
     @property
     def pid(self) -> int:
@@ -261,7 +264,7 @@ class Worker:
 
     async def _until_taken(self) -> None:
         """Read no further while too much waits for its reader."""
-        while self._progress is not None and self._progress.untaken_bytes > _UNTAKEN_BYTES and self.alive:
+        while self.untaken_bytes > _UNTAKEN_BYTES and self.alive:
             self._taken.clear()
             await self._taken.wait()
 

@@ -137,7 +137,9 @@ async def _supervisor(
         memory_bytes=settings.memory_bytes,
     )
     storage = Storage(put=api.put_blob, put_file=api.put_blob_file, staging=folders["staging"])
-    places = [Slot(number, session, runners, storage, idle_seconds=settings.runner_idle_seconds) for number in range(slots)]
+    places = [
+        Slot(number, session, runners, storage, idle_seconds=settings.runner_idle_seconds) for number in range(slots)
+    ]
     identity = Identity(
         key=key,
         owner=settings.owner,
@@ -146,9 +148,7 @@ async def _supervisor(
         boot=secrets.token_hex(8),
         facts=facts,
     )
-    watch = HostWatch(
-        probes, settings.policy(), clock, folder=settings.folder, period_seconds=settings.probe_seconds
-    )
+    watch = HostWatch(probes, settings.policy(), clock, folder=settings.folder, period_seconds=settings.probe_seconds)
     log.info("agent starts device=%s owner=%s slots=%d python=%s", identity.device, settings.owner, slots, python.minor)
     return Supervisor(session, Requests(api, session, identity, clock), runners, watch, places, clock)
 

@@ -73,7 +73,7 @@ async def running_scheduler(config: Config) -> AsyncIterator[GrpcServer]:
         settings.folder / "grid.db", StoreSettings(clock=clock, item_payload=item_payload, batch_blobs=batch_blobs)
     )
     try:
-        blobs = await LocalBlobs.open(settings.folder / "blobs")
+        blobs = await LocalBlobs.at(settings.folder / "blobs")
         scheduler = _Scheduler(config, store, blobs, clock)
         async with scheduler.serving() as server:
             yield server
@@ -151,7 +151,9 @@ class _Scheduler:
     async def serving(self) -> AsyncIterator[GrpcServer]:
         """Tick, sweep and serve within the block; then answer who waits, and stop."""
         limits = transport_limits(self._config)
-        server = GrpcServer(Dispatch(self._agents, self._grid, self._blobs, limits), parse(self._config.scheduler.listen), limits)
+        server = GrpcServer(
+            Dispatch(self._agents, self._grid, self._blobs, limits), parse(self._config.scheduler.listen), limits
+        )
         ticking = asyncio.create_task(self.tick.run())
         await self._reaper.forgive_outage()
         reaping = asyncio.create_task(self._reaper.run())

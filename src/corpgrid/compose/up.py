@@ -2,7 +2,8 @@
 
 * Everything that is missing is made: folders, the submitter's key, the agents' keys; the agents trust that key, and the
   grid trusts the agents, because they are this machine.
-* An agent that is killed is started again after a pause; one that says why it cannot work ends the grid with its reason.
+* An agent that is killed is started again after a pause; one that says why it cannot work ends the grid with its
+  reason.
 * With ``with_parent`` the grid ends when its standard input does, and so do its agents always: nothing outlives it.
 """
 

@@ -177,7 +177,7 @@ def set_device(draft: Draft, event: DeviceSet) -> None:
     draft.replies[event.ticket] = draft.device(device.id)
 
 
-def checkpointed(draft: Draft, event: Checkpointed, reply: Reply) -> None:
+def checkpointed(draft: Draft, event: Checkpointed) -> None:
     """A running attempt left a checkpoint; one of a stale lease is not kept."""
     request = event.request
     attempts = draft.attempts((request.job, request.index))
@@ -188,7 +188,6 @@ def checkpointed(draft: Draft, event: Checkpointed, reply: Reply) -> None:
         draft.checkpoints.append(
             Checkpoint(request.job, request.index, request.attempt, request.step, request.blob, draft.now)
         )
-    draft.replies[event.ticket] = reply
 
 
 def sweep(draft: Draft, intake: Intake, event: Swept) -> None:

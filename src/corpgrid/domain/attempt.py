@@ -1,8 +1,8 @@
 """An attempt: one device's try at a task; and the lease that gives it the right.
 
 One **lease** covers all attempts that a device was granted in one reply: they stand and fall together, and a heartbeat
-renews one row, not hundreds.  Its **epoch** is the fencing token: a result counts only if the attempt is still live under
-the epoch that it names.  The chart of an attempt's states is ``ATTEMPT_MOVES``:
+renews one row, not hundreds.  Its **epoch** is the fencing token: a result counts only if the attempt is still live
+under the epoch that it names.  The chart of an attempt's states is ``ATTEMPT_MOVES``:
 
     leased -> running -> (yielded -> running)* -> returned -> accepted | rejected
     leased | running | yielded -> expired | crashed | stopped | refused

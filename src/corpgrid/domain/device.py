@@ -31,9 +31,15 @@ class DeviceState(StrEnum):
 
 DEVICE_MOVES: Mapping[DeviceState, frozenset[DeviceState]] = {
     DeviceState.PENDING: frozenset({DeviceState.ACTIVE, DeviceState.REVOKED}),
-    DeviceState.ACTIVE: frozenset({DeviceState.PAUSED, DeviceState.DRAINING, DeviceState.QUARANTINED, DeviceState.REVOKED}),
-    DeviceState.PAUSED: frozenset({DeviceState.ACTIVE, DeviceState.DRAINING, DeviceState.QUARANTINED, DeviceState.REVOKED}),
-    DeviceState.DRAINING: frozenset({DeviceState.ACTIVE, DeviceState.PAUSED, DeviceState.QUARANTINED, DeviceState.REVOKED}),
+    DeviceState.ACTIVE: frozenset(
+        {DeviceState.PAUSED, DeviceState.DRAINING, DeviceState.QUARANTINED, DeviceState.REVOKED}
+    ),
+    DeviceState.PAUSED: frozenset(
+        {DeviceState.ACTIVE, DeviceState.DRAINING, DeviceState.QUARANTINED, DeviceState.REVOKED}
+    ),
+    DeviceState.DRAINING: frozenset(
+        {DeviceState.ACTIVE, DeviceState.PAUSED, DeviceState.QUARANTINED, DeviceState.REVOKED}
+    ),
     DeviceState.QUARANTINED: frozenset({DeviceState.REVOKED}),
     DeviceState.REVOKED: frozenset(),
 }
@@ -135,5 +141,5 @@ class Device:
     registered_at: float = 0.0
     last_seen: float = 0.0
     completed: int = 0
-    correctness: Beta = Beta()
-    availability: Beta = Beta()
+    correctness: Beta = field(default_factory=Beta)
+    availability: Beta = field(default_factory=Beta)

@@ -1,7 +1,9 @@
 """What a tick reads and what it changes.
 
-``Need`` names the rows that the events touch, ``View`` is those rows as the store read them, ``Effects`` the rows as they
-shall be.  A store loads a need, and commits effects, each list by one statement over arrays; it knows no rule of the grid.
+``Need`` names the rows that the events touch, ``View`` is those rows as the store read them, ``Effects`` the rows as
+they
+shall be.  A store loads a need, and commits effects, each list by one statement over arrays; it knows no rule of the
+grid.
 """
 
 from __future__ import annotations
@@ -28,7 +30,8 @@ class Need:
         ready_limit: how many ready tasks, over all running jobs by priority then age, fresh tasks and tasks that were
             tried before counted apart (so that audits which nobody here may take never hide fresh work); with the jobs
             they belong to, and with the attempts (and their devices) of those tried before.
-        sweep: also leases that ran out by ``now`` with their live attempts and those attempts' tasks; waiting tasks that
+        sweep: also leases that ran out by ``now`` with their live attempts and those attempts' tasks; waiting tasks
+        that
             are due; provisional tasks whose accepted result came from a quarantined or revoked device, with their
             attempts; and every running job whose ``unsettled`` is 0.  At most ``sweep_limit`` tasks of each.
         release: devices all of whose live attempts (and their tasks) are wanted, because their leases may be returned.
@@ -44,8 +47,10 @@ class Need:
 
 
 class OwnerPresence(NamedTuple):
-    """How many devices of one owner could take work: active, without blockers, and seen within the last minute; and how
-    many of them are trusted."""
+    """How many devices of one owner could take work, and how many of them are trusted.
+
+    Those count that are active, without blockers, and were seen within the last minute.
+    """
 
     active: int
     trusted: int
@@ -108,7 +113,7 @@ class View:
 
 
 class NewJob(NamedTuple):
-    """A job's first row, the envelope that its submitter signed, and how many copies of each task are wanted at first."""
+    """A job's first row, the envelope that its submitter signed, and how many copies of each task it wants at first."""
 
     job: Job
     spec: JobSpec
@@ -179,4 +184,4 @@ class Effects:
     extend_leases_seconds: float = 0.0
     """Added to ``until`` of every lease that is in the store: the scheduler was away that long."""
     replies: Mapping[int, object] = field(default_factory=dict)
-    """Ticket to answer: a ``Reply``, ``RegisterReply``, ``Job``, ``Device`` or ``CorpGridError``; sent after the commit."""
+    """Ticket to answer, sent after the commit: a ``Reply``, ``RegisterReply``, ``Job``, ``Device`` or an error."""

@@ -92,65 +92,58 @@ def decide(view: View, events: Sequence[Event], *, rng: Random, rules: GridRules
     """
     draft = Draft(view)
     intake = Intake(draft, rules)
-    replies: dict[int, Reply] = {}
+    polls: list[tuple[Polled, Reply]] = []
     for event in events:
         if isinstance(event, DeviceRegistered):
             admin.register(draft, intake, event, rules)
     for event in events:
-        _report(draft, intake, event, replies, rules)
+        reply = _report(draft, intake, event, rules)
+        if reply is not None and isinstance(event, Polled):
+            polls.append((event, reply))
+        elif reply is not None:
+            draft.replies[event.ticket] = reply
     for event in events:
         _command(draft, intake, event)
     for event in events:
         if isinstance(event, JobSubmitted):
             admin.submit(draft, event)
     _waive_audits(draft, intake)
-    polls = [event for event in events if isinstance(event, Polled) and event.ticket not in draft.replies]
-    grants = dispatch(draft, waiting(draft, polls, rules), rules, rng)
-    for poll in polls:
-        _answer(draft, poll, replies.get(poll.ticket, Reply()), grants.get(poll.ticket, []))
+    grants = dispatch(draft, waiting(draft, [poll for poll, _ in polls], rules), rules, rng)
+    for poll, reply in polls:
+        _answer(draft, poll, reply, grants.get(poll.ticket, []))
     _close_jobs(draft)
     return draft.effects()
 
 
-def _report(draft: Draft, intake: Intake, event: Event, replies: dict[int, Reply], rules: GridRules) -> None:
-    """Take what devices report of themselves and bring back."""
+def _report(draft: Draft, intake: Intake, event: Event, rules: GridRules) -> Reply | None:
+    """Take what a device reports of itself and brings back; what to tell it, or None if that is said already."""
     match event:
-        case Polled(first=True, status=status, batches=batches):
-            if _known(draft, event.ticket, status):
-                replies[event.ticket] = _take(draft, intake, status, batches, rules, complete=True)
-        case Polled(status=status):
-            if _known(draft, event.ticket, status):
-                device = draft.device(status.device)
-                assert device is not None
-                going_on, message = admin.verdict_on(device)
-                replies[event.ticket] = Reply(should_continue=going_on, message=message)
-        case Submitted(status=status, batches=batches):
-            if _known(draft, event.ticket, status):
-                draft.replies[event.ticket] = _take(draft, intake, status, batches, rules, complete=False)
-        case Heartbeat(status=status):
-            if _known(draft, event.ticket, status):
-                draft.replies[event.ticket] = admin.note_status(draft, status, rules, complete=False)
+        case Polled() | Submitted() | Heartbeat():
+            status = event.status
         case Checkpointed(request=request):
-            if _known(draft, event.ticket, request.status):
-                reply = admin.note_status(draft, request.status, rules, complete=False)
-                admin.checkpointed(draft, event, reply)
+            status = request.status
         case _:
-            pass
-
-
-def _take(
-    draft: Draft, intake: Intake, status: AgentStatus, batches: Sequence[Batch], rules: GridRules, *, complete: bool
-) -> Reply:
+            return None
+    if draft.device(status.device) is None:
+        draft.replies[event.ticket] = RefusedError(f"device {status.device} is not known", remedy="Register again.")
+        return None
+    if isinstance(event, Polled) and not event.first:
+        return _still(draft, status)
+    batches = event.batches if isinstance(event, Polled | Submitted) else ()
     received = tuple(intake.take(status.device, batch) for batch in batches)
-    reply = admin.note_status(draft, status, rules, complete=complete)
+    # A device has one poll under way: a lease that it does not name in one never reached it.
+    reply = admin.note_status(draft, status, rules, complete=isinstance(event, Polled))
+    if isinstance(event, Checkpointed):
+        admin.checkpointed(draft, event)
     return replace(reply, received=received)
 
 
-def _known(draft: Draft, ticket: int, status: AgentStatus) -> bool:
-    if draft.device(status.device) is not None:
-        return True
-    draft.replies[ticket] = RefusedError(f"device {status.device} is not known here", remedy="Register again.")
-    return False
+def _still(draft: Draft, status: AgentStatus) -> Reply:
+    """What to tell a device whose poll was read in an earlier tick."""
+    device = draft.device(status.device)
+    assert device is not None
+    going_on, message = admin.verdict_on(device)
+    return Reply(should_continue=going_on, message=message)
 
 
 def _command(draft: Draft, intake: Intake, event: Event) -> None:

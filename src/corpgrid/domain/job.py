@@ -1,7 +1,7 @@
 """A job: what its submitter signed, and how far it has come.
 
-``JobSpec`` is everything the submitter decided, and is signed; ``Job`` and ``Task`` are the rows in which the grid keeps
-how far it is.  The chart of a task's states is ``TASK_MOVES`` (drawn in docs/explanation/states.md):
+``JobSpec`` is everything the submitter decided, and is signed; ``Job`` and ``Task`` are the rows in which the grid
+keeps how far it is.  The chart of a task's states is ``TASK_MOVES`` (drawn in docs/explanation/states.md):
 
     waiting -> ready -> leased -> provisional -> final | failed | cancelled
 
@@ -43,9 +43,18 @@ TASK_MOVES: Mapping[TaskState, frozenset[TaskState]] = {
     TaskState.WAITING: frozenset({TaskState.READY, TaskState.FAILED, TaskState.CANCELLED}),
     TaskState.READY: frozenset({TaskState.LEASED, TaskState.FAILED, TaskState.CANCELLED}),
     TaskState.LEASED: frozenset(
-        {TaskState.READY, TaskState.WAITING, TaskState.PROVISIONAL, TaskState.FINAL, TaskState.FAILED, TaskState.CANCELLED}
+        {
+            TaskState.READY,
+            TaskState.WAITING,
+            TaskState.PROVISIONAL,
+            TaskState.FINAL,
+            TaskState.FAILED,
+            TaskState.CANCELLED,
+        }
     ),
-    TaskState.PROVISIONAL: frozenset({TaskState.READY, TaskState.LEASED, TaskState.FINAL, TaskState.FAILED, TaskState.CANCELLED}),
+    TaskState.PROVISIONAL: frozenset(
+        {TaskState.READY, TaskState.LEASED, TaskState.FINAL, TaskState.FAILED, TaskState.CANCELLED}
+    ),
     TaskState.FINAL: frozenset(),
     TaskState.FAILED: frozenset(),
     TaskState.CANCELLED: frozenset(),
@@ -272,7 +281,8 @@ class Job:
         audits: audits that were decided.
         mismatches: audits that disagreed.
         audit_rate: the rate in force, 0 to 1.
-        error_bound: the bound on the share of wrong accepted results that the rate buys (docs/explanation/verification.md).
+        error_bound: the bound on the share of wrong accepted results that the rate buys
+        (docs/explanation/verification.md).
     """
 
     id: JobId
@@ -285,7 +295,7 @@ class Job:
     state: JobState = JobState.RUNNING
     finished_at: float = 0.0
     rev: int = 1
-    counts: Counts = Counts()
+    counts: Counts = field(default_factory=Counts)
     unsettled: int = 0
     executions: int = 0
     audits: int = 0

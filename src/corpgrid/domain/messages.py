@@ -79,7 +79,7 @@ class Batch(NamedTuple):
     signature: bytes = b""
     content: bytes = b""
     digests: tuple[Digest, ...] = ()
-    """Of each item's result: of ``payload``, or ``blob`` itself; empty where there is none.  Set when it is verified."""
+    """Of each item's result: of ``payload``, or ``blob`` itself, or empty.  Set when the batch is verified."""
 
 
 class GrantedTask(NamedTuple):
@@ -173,7 +173,7 @@ class AgentStatus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollRequest:
-    """Asks for at most ``wanted`` tasks, brings results, and waits at most ``wait_seconds`` if there is nothing to do."""
+    """Asks for at most ``wanted`` tasks, brings results, and waits at most ``wait_seconds`` for work."""
 
     status: AgentStatus
     wanted: int

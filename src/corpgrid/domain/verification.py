@@ -158,9 +158,8 @@ def largest_agreement(valid: Sequence[Attempt], given: Circumstances) -> tuple[i
     trusted = {attempt.number for attempt in valid if given.trusted(attempt.device)}
     best: tuple[int, ...] = ()
     for centre in valid:
-        group = (centre.number,) + tuple(
-            other.number for other in valid if other.number != centre.number and given.same(centre, other)
-        )
+        others = [other for other in valid if other is not centre and given.same(centre, other)]
+        group = (centre.number, *(other.number for other in others))
         if trusted and trusted.isdisjoint(group):
             group = group[:1]
         if len(group) > len(best):

@@ -22,7 +22,7 @@ from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.errors import LimitError, NotFoundError, UsageError
 from corpgrid.ports import Blobs, Clock, Store
 from corpgrid.scheduler import explain
-from corpgrid.scheduler.footprint import Keys, require_footprint
+from corpgrid.scheduler.footprint import Footprints, Keys
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.results import Results
 from corpgrid.scheduler.service import DirectBlobs
@@ -71,6 +71,7 @@ class GridService(DirectBlobs):
         self._store = store
         self._clock = clock
         self._keys = keys
+        self._footprints = Footprints(blobs, keys)
         self._results = results
         self._specs = specs
         self._limits = limits
@@ -83,12 +84,11 @@ class GridService(DirectBlobs):
 
     async def submit_job(self, envelope: bytes, *, blobs: Sequence[bytes] = ()) -> Job:
         """Store small blobs, then the job."""
-        keyring = self._keys()
-        job = verify_job(envelope, keyring=keyring, now=self._clock.now())
+        job = verify_job(envelope, keyring=self._keys(), now=self._clock.now())
         if len(blobs) > self._limits.submit_blobs:
             raise LimitError("submit_blobs", limit=self._limits.submit_blobs, got=len(blobs), what="the job's blobs")
         await asyncio.gather(*map(self._blobs.put, blobs))
-        await require_footprint(job.spec, self._blobs, keyring)
+        await self._footprints.require(job.spec)
         row = await self._tick.answer(
             Job,
             JobSubmitted(

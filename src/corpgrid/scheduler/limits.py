@@ -11,6 +11,7 @@ class SchedulerLimits:
 
     Attributes:
         queue_events: events that may wait for a tick; one more is told to come back later.
+        parked_polls: polls that may wait for work; one more is told to come back later.
         tick_events: events in one tick.
         tick_items: results in one tick (the last event may bring it above).
         tick_polls: parked polls that one tick asks again.
@@ -30,6 +31,7 @@ class SchedulerLimits:
     """
 
     queue_events: int = 20_000
+    parked_polls: int = 200_000
     tick_events: int = 2_048
     tick_items: int = 8_192
     tick_polls: int = 256

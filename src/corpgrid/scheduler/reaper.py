@@ -18,7 +18,7 @@ from corpgrid.domain.job import JobState
 from corpgrid.errors import CorpGridError
 from corpgrid.ports import Blobs, Clock, Store
 from corpgrid.scheduler.counters import Counters
-from corpgrid.scheduler.footprint import Keys, live_blobs
+from corpgrid.scheduler.footprint import Footprints, Keys
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.tick import Tick
 
@@ -53,7 +53,7 @@ class Reaper:
         self._store = store
         self._blobs = blobs
         self._clock = clock
-        self._keys = keys
+        self._footprints = Footprints(blobs, keys)
         self._limits = limits
         self._counters = counters
 
@@ -83,7 +83,7 @@ class Reaper:
 
     async def collect(self) -> None:
         """Delete old blobs that nothing names."""
-        live = live_blobs(self._store, self._blobs, self._keys)
+        live = self._footprints.live(self._store)
         collected = await self._blobs.collect(live, older_than_seconds=self._limits.collect_grace_seconds)
         self._counters.blobs_collected += collected
         if collected:

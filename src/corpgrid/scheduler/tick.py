@@ -237,6 +237,11 @@ class Tick:
                 waiter.answer.set_result(None)
             elif waiter.over or self._draining:
                 waiter.answer.set_result(PollReply())
+            elif event.first and len(self._parked) >= self._limits.parked_polls:
+                self._counters.overloads += 1
+                _turn_away(
+                    waiter, OverloadedError(f"{len(self._parked):,} polls wait where parked_polls allows no more")
+                )
             elif event.first:
                 self._parked.park(event)
 

@@ -67,7 +67,8 @@ class PlainSandbox:
 
     async def start(self, spec: SandboxSpec) -> SandboxProcess:
         process = await asyncio.create_subprocess_exec(
-            *(_on_host(argument, spec) for argument in spec.argv),
+            spec.argv[0],
+            *(_on_host(argument, spec) for argument in spec.argv[1:]),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

@@ -167,6 +167,16 @@ async def test_an_idle_grid_with_a_thousand_parked_polls_does_nothing() -> None:
             poll.cancel()
 
 
+async def test_only_so_many_polls_wait() -> None:
+    async with Bench(answer_all, parked_polls=2).running() as bench:
+        polls = [asyncio.create_task(bench.tick.ask(bench.poll(f"dev_{n}"), wait_seconds=60.0)) for n in range(3)]
+        await bench.settled()
+        with pytest.raises(OverloadedError, match="parked_polls"):
+            await polls[2]
+        for poll in polls:
+            poll.cancel()
+
+
 async def test_a_poll_gets_work_that_comes_later() -> None:
     bench = Bench(answer_all)
     async with bench.running():

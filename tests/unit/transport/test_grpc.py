@@ -13,7 +13,7 @@ import pytest
 
 from corpgrid.domain.answers import GridInfo
 from corpgrid.domain.device import PowerStatus
-from corpgrid.domain.ids import DeviceId, JobId
+from corpgrid.domain.ids import DeviceId
 from corpgrid.domain.messages import AgentStatus, PollReply, PollRequest
 from corpgrid.errors import (
     ConfigError,
@@ -167,7 +167,7 @@ async def test_a_request_that_is_too_large_never_leaves(address: Address) -> Non
 async def test_a_request_that_is_too_large_is_refused_by_the_server(address: Address, api: Api) -> None:
     small = TransportLimits(message_bytes=1_000)
     async with serving(dispatch(api, small), address, small), grid_at(address) as grid:
-        with pytest.raises(LimitError, match="the request is .* message_bytes"):
+        with pytest.raises(LimitError, match=r"the request is .* message_bytes"):
             await grid.submit_job(bytes(2_000))
 
 
@@ -259,9 +259,3 @@ async def test_a_port_that_is_taken_is_a_config_error(api: Api) -> None:
 )
 def test_an_error_has_the_status_of_its_nearest_class(error: Any, code: grpc.StatusCode) -> None:
     assert status_of(error) is code
-
-
-async def test_nothing_is_left_of_an_unknown_job_in_a_call(address: Address, api: Api) -> None:
-    async with serving(dispatch(api), address, PATIENT), grid_at(address) as grid:
-        with pytest.raises(GridError, match="a bug"):
-            await grid.job(JobId("job_a"))

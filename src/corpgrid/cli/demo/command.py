@@ -63,8 +63,8 @@ def demo(renderer: Renderer, *, picture: Path, keep: bool) -> None:
 
 def _require_packages() -> None:
     try:
-        import matplotlib as _  # noqa: F401, PLC0415 - asked for here so that the error comes first
-        import sklearn as _s  # noqa: F401, PLC0415
+        import matplotlib as mpl  # noqa: F401, PLC0415 - asked for here so that the error comes first
+        import sklearn as sk  # noqa: F401, PLC0415 - as above
     except ImportError as error:
         raise UsageError(
             f"the demo needs {error.name}", remedy="Run it with ./dev demo, or install corpgrid[demo]."

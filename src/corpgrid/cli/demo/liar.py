@@ -1,7 +1,7 @@
 """An agent that lies: every fifth result that it returns is changed, and then signed like all others.
 
-Nothing in the agent knows of it: the lie is told between the agent and its scheduler, by wrapping the port.  It is what a
-machine with bad memory, or an owner with bad intentions, looks like from outside.
+Nothing in the agent knows of it: the lie is told between the agent and its scheduler, by wrapping the port.  It is
+what a machine with bad memory, or an owner with bad intentions, looks like from outside.
 
     python -m corpgrid.cli.demo.liar --config liar.toml
 """

@@ -37,10 +37,11 @@ AGENTS: Mapping[str, Mapping[str, Any]] = {
 class Office:
     """The processes of the demo.  Use it in a ``with`` statement: nothing survives it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, agents: Mapping[str, Mapping[str, Any]] = AGENTS) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(_OPEN_FOLDER)
         self._folder = folder
+        self._agents = agents
         self.address = f"unix:{folder}/run/grid.sock"
         self.key = folder / "submitter.pem"
         self.devices: dict[str, str] = {}
@@ -56,7 +57,9 @@ class Office:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End everything."""
         self.close()
 
@@ -101,8 +104,9 @@ class Office:
         for folder in (trusted_keys, trusted_devices):
             folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
         write_public_key(trusted_keys / "submitter.pem", submitter.public)
-        keys = {name: self._prepare(name) for name in AGENTS}
-        write_public_key(trusted_devices / "desktop.pem", keys["desktop"].public)
+        keys = {name: self._prepare(name) for name in self._agents}
+        if "desktop" in keys:
+            write_public_key(trusted_devices / "desktop.pem", keys["desktop"].public)
         self.devices = {key.public.device_id: name for name, key in keys.items()}
         scheduler = {
             "folder": self._folder / "scheduler",
@@ -114,7 +118,7 @@ class Office:
         }
         self._spawn("scheduler", "-m", "corpgrid", "scheduler", "run", "--with-parent", "--json", scheduler=scheduler)
         self._wait_ready("scheduler")
-        for name, about in AGENTS.items():
+        for name, about in self._agents.items():
             program: tuple[str, ...] = ("-m", "corpgrid.cli.demo.liar")
             if name != "liar":
                 program = ("-m", "corpgrid", "agent", "run", "--with-parent")

@@ -119,8 +119,8 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_standings
 -- A row that is written again moves to the end: the last one is the newest.
-INSERT INTO standings (device, bundle, fingerprint, returned, passed)
-VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET returned = excluded.returned, passed = excluded.passed
+INSERT OR REPLACE INTO standings (device, bundle, fingerprint, returned, passed)
+VALUES (?, ?, ?, ?, ?)
 
 -- name: add_batches
 INSERT INTO result_batches (number, job, device, content)

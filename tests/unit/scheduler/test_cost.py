@@ -1,0 +1,59 @@
+"""What the service itself costs a task, without the store and the rules: the budget is 25 microseconds of CPU."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from corpgrid.domain.answers import Cursor
+from corpgrid.domain.messages import Grant, GrantedTask, PollReply
+from corpgrid.scheduler.counters import Counters
+from corpgrid.scheduler.evidence import Evidence
+from corpgrid.wire import convert_ask as ask
+from corpgrid.wire import methods
+from tests.unit.scheduler.world import World
+
+TASKS = 512
+ROUNDS = 20
+BUDGET_MICROSECONDS = 25.0
+
+
+async def cheapest(work: Callable[[], Awaitable[Any]]) -> float:
+    """Microseconds of CPU that a task costs, in the best of some rounds."""
+    best = float("inf")
+    for _ in range(ROUNDS):
+        start = time.process_time()
+        await work()
+        best = min(best, time.process_time() - start)
+    return best / TASKS * 1e6
+
+
+async def test_a_tasks_way_through_the_service_is_cheap(world: World) -> None:
+    actor = world.actor()
+    await actor.register()
+    job = await world.scheduler.grid.submit_job(await world.job(TASKS))
+    grant = (await actor.poll()).grants[0]
+    batch = actor.results(grant)
+    content = methods.POLL_JOBS.request.encode(actor.poll_request(batches=[batch]))
+    await actor.submit(batch)
+
+    async def results_in() -> None:
+        request = methods.POLL_JOBS.request.decode(content)
+        fresh = Evidence(world.store, world.blobs, Counters(), keep_bytes=1 << 20)
+        await fresh.admit(request.status, request.batches, actor.key.public)
+
+    async def work_out() -> None:
+        tasks = tuple(GrantedTask(index, 0) for index in range(TASKS))
+        methods.POLL_JOBS.reply.encode(PollReply(grants=(Grant(grant.epoch, job.id, tasks, 20.0),)))
+
+    async def results_out() -> None:
+        request = methods.FETCH_RESULTS.request.encode(ask.AskResults(job.id, Cursor(), TASKS, 0.0, False))
+        asked = methods.FETCH_RESULTS.request.decode(request)
+        page = await methods.FETCH_RESULTS.call(world.scheduler.grid, asked)
+        assert len(page.results) == TASKS
+        methods.FETCH_RESULTS.reply.encode(page)
+
+    costs = {work.__name__: await cheapest(work) for work in (results_in, work_out, results_out)}
+    assert sum(costs.values()) < BUDGET_MICROSECONDS, costs
+    print({name: round(cost, 2) for name, cost in costs.items()})  # noqa: T201 -- shown with pytest -s
