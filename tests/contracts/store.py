@@ -1,7 +1,7 @@
 """What every store promises, written once.
 
-To run it on a store of your own, give it a fixture ``clock`` (a ``store_rows.FakeClock``) and an open, empty ``store`` that
-was made with ``store_rows.settings(clock)``:
+To run it on a store of your own, give it a fixture ``clock`` (a ``store_rows.FakeClock``) and a fixture ``store``, open
+and empty, that was made with ``store_rows.settings(clock)``:
 
     class TestMyStore(StoreContract):
         @pytest.fixture

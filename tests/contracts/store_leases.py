@@ -74,6 +74,10 @@ class Leases:
         assert set(view.leases) == {second}
         assert first not in view.leases
         assert set(view.jobs) == {"job_a"}
+        (done, live) = await store.attempts(JobId("job_a"), 0)
+        late = live._replace(state=AttemptState.RETURNED)
+        await tick(store, effects=Effects(attempts=(late,)))
+        assert (await tick(store, need(tasks=[key("job_a", 0)]))).leases == {}, done
 
     async def test_a_needed_device_brings_its_leases(self, store: Store) -> None:
         on, other = device("dev_a"), device("dev_b")

@@ -54,9 +54,7 @@ def batch_blobs(content: bytes) -> Iterable[Digest]:
 
 def settings(clock: FakeClock, *, owners_seconds: float = 0.0) -> StoreSettings:
     """Settings under which nothing is remembered longer than a tick."""
-    return StoreSettings(
-        clock=clock, item_payload=item_payload, batch_blobs=batch_blobs, owners_seconds=owners_seconds
-    )
+    return StoreSettings(clock=clock, item_payload=item_payload, batch_blobs=batch_blobs, owners_seconds=owners_seconds)
 
 
 def named(text: str) -> Digest:
@@ -64,7 +62,9 @@ def named(text: str) -> Digest:
     return digest(text.encode())
 
 
-def spec(tasks: int, *, kind: ComparatorKind = ComparatorKind.BYTES, bundle: str = "bundle", priority: int = 50) -> JobSpec:
+def spec(
+    tasks: int, *, kind: ComparatorKind = ComparatorKind.BYTES, bundle: str = "bundle", priority: int = 50
+) -> JobSpec:
     return JobSpec(
         name="test",
         bundle=named(bundle),
@@ -104,9 +104,7 @@ def new_job(
 
 
 def device(name: str, *, owner: str = "ann", seen: float = START) -> Device:
-    return Device(
-        id=DeviceId(name), public_key=named(name), owner=OwnerId(owner), site=SiteId("site"), last_seen=seen
-    )
+    return Device(id=DeviceId(name), public_key=named(name), owner=OwnerId(owner), site=SiteId("site"), last_seen=seen)
 
 
 def key(job: str, index: int) -> TaskKey:
@@ -114,16 +112,16 @@ def key(job: str, index: int) -> TaskKey:
 
 
 def attempt(job: str, index: int, *, on: Device, epoch: int, number: int = 0) -> Attempt:
-    return Attempt(
-        JobId(job), index, number, on.id, on.owner, on.site, purpose=Purpose.PRIMARY, epoch=Epoch(epoch)
-    )
+    return Attempt(JobId(job), index, number, on.id, on.owner, on.site, purpose=Purpose.PRIMARY, epoch=Epoch(epoch))
 
 
 def lease(epoch: int, *, on: Device, job: str, until: float, remaining: int) -> Lease:
     return Lease(Epoch(epoch), on.id, JobId(job), granted_at=START, until=until, remaining=remaining)
 
 
-def batch(number: int, job: str, on: Device, *, payloads: Sequence[bytes] = (), blobs: Sequence[Digest] = ()) -> StoredBatch:
+def batch(
+    number: int, job: str, on: Device, *, payloads: Sequence[bytes] = (), blobs: Sequence[Digest] = ()
+) -> StoredBatch:
     content = {"payloads": [payload.hex() for payload in payloads], "blobs": [blob.hex() for blob in blobs]}
     return StoredBatch(number, JobId(job), on.id, json.dumps(content).encode())
 

@@ -41,7 +41,7 @@ def made_up_device(seed: int, number: int) -> Device:
         blockers=r.choice([()] * 20 + [("battery",), ("owner_present",), ("battery", "too_warm")]),
         capacity=r.randrange(13),
         leased=r.choice([0, 0, 0, 1, 2, 6]),
-        last_seen=r.choice([NOW] * 10 + [NOW - 60, NOW - 61]),
+        last_seen=r.choice([NOW] * 20 + [NOW - 60, NOW - 61]),
         correctness=_beta(r),
         availability=_beta(r),
     )
@@ -54,8 +54,8 @@ def _beta(r: Random) -> Beta:
 def made_up_facts(r: Random) -> Facts:
     """What a device says of itself, sense or not."""
     return Facts(
-        operating_system=r.choice(["linux", "linux", "windows"]),
-        architecture=r.choice(["x86_64", "x86_64", "arm64"]),
+        operating_system=r.choice(["linux", "linux", "linux", "windows"]),
+        architecture=r.choice(["x86_64", "x86_64", "x86_64", "arm64"]),
         python=r.choice(["3.11", "3.11", "3.12", ""]),
         engines=r.choice([("python", "command"), ("python",), ("cuda", "python")]),
         cpus=r.choice([1, 2, 4, 8]),

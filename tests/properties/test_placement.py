@@ -43,10 +43,10 @@ def refused(want, device):
     )
 
 
-@settings(max_examples=200)
+@settings(max_examples=300)
 @given(
-    devices=fleets(),
-    wanted=st.lists(wants, max_size=5),
+    devices=fleets(min_size=3, max_size=30),
+    wanted=st.lists(wants, min_size=1, max_size=6),
     seed=st.integers(0, 9),
     weights=weightings,
     spare=st.sampled_from([0, 1, placement_arrays.LIST_SPARE]),

@@ -53,12 +53,13 @@ class Prober:
     Attributes:
         sandbox: the adapter.
         folder: an open folder of the host.
+        python: the interpreter inside.
     """
 
     def __init__(self, sandbox: LinuxSandbox, python: str, folder: Path) -> None:
         self.sandbox = sandbox
         self.folder = folder
-        self._python = python
+        self.python = python
         self._works = 0
 
     async def start(self, source: str, *arguments: str, **spec: object) -> SandboxProcess:
@@ -66,7 +67,7 @@ class Prober:
         self._works += 1
         work = self.folder / f"work-{self._works}"
         work.mkdir(mode=0o700)
-        argv = (self._python, "-I", "-S", "-c", source, *arguments)
+        argv = (self.python, "-I", "-S", "-c", source, *arguments)
         settings: dict[str, object] = {"argv": argv, "work": work, "limits": LIMITS, **spec}
         return await self.sandbox.start(SandboxSpec(**settings))  # type: ignore[arg-type]
 

@@ -12,7 +12,7 @@ flags = {'user': 0x10000000, 'mount': 0x20000, 'pid': 0x20000000, 'net': 0x40000
 for name, flag in flags.items(): call('unshare ' + name, 272, flag)
 for name in ('user', 'pid', 'net'): call('clone ' + name, 56, flags[name] | signal.SIGCHLD, 0, 0, 0, 0)
 call('clone user with thread bits', 56, flags['user'] | 0x100 | signal.SIGCHLD, 0, 0, 0, 0)
-call('clone3', 435, ctypes.create_string_buffer(88), 88)
+call('clone3', 435, ctypes.create_string_buffer(88), 0)
 namespace = os.open('/proc/self/ns/user', os.O_RDONLY)
 call('setns', 308, namespace, 0)
 """

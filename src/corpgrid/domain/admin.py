@@ -224,12 +224,14 @@ def _release_lease(draft: Draft, intake: Intake, epoch: Epoch, state: AttemptSta
     """End all live attempts under a lease; those that the view does not hold wait for the next sweep."""
     lease = draft.lease(epoch)
     assert lease is not None
-    for key in list(draft.view.attempts):
-        if key[0] != lease.job:
-            continue
-        for attempt in list(draft.attempts(key)):
-            if attempt.epoch == epoch and attempt.state in LIVE:
-                intake.release(attempt, state, reason)
+    held = [
+        attempt
+        for key in draft.view.attempts
+        if key[0] == lease.job
+        for attempt in draft.attempts(key)
+        if attempt.epoch == epoch and attempt.state in LIVE
+    ]
+    intake.release(held, state, reason)
 
 
 def _run_again(draft: Draft, intake: Intake, key: TaskKey) -> None:

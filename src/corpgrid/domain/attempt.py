@@ -84,6 +84,16 @@ class Attempt(NamedTuple):
     reason: str = ""
     seconds: float = 0.0
 
+    def ended(  # noqa: PLR0913 - the columns of an end, by keyword
+        self, state: AttemptState, *, batch: int, position: int, digest: Digest, reason: str, seconds: float
+    ) -> Attempt:
+        """This attempt with its end; what ``_replace`` would give, three times as fast: it is made for every result."""
+        return Attempt._make((*self[:8], state, batch, position, digest, reason, seconds))
+
+    def judged(self, state: AttemptState) -> Attempt:
+        """This attempt in another state; as ``ended``, for speed."""
+        return Attempt._make((*self[:8], state, *self[9:]))
+
 
 class Lease(NamedTuple):
     """A lease's row: one grant to one device.

@@ -23,7 +23,7 @@ from corpgrid.domain.job import JobState, Purpose, Task, TaskState, VerifyMode
 from corpgrid.domain.messages import Grant, GrantedTask
 from corpgrid.domain.placement import DeviceColumns, Want, match
 from corpgrid.domain.rules import GridRules
-from corpgrid.domain.verification import keyed_draw
+from corpgrid.domain.verification import audit_coin
 
 _DONE = frozenset({AttemptState.RETURNED, AttemptState.ACCEPTED, AttemptState.REJECTED})
 _PLACEABLE = frozenset({TaskState.READY, TaskState.LEASED, TaskState.PROVISIONAL})
@@ -131,7 +131,7 @@ def _group_of(draft: Draft, task: Task, present: int, rules: GridRules) -> _Grou
 def _audit_by_trusted(task: Task, rules: GridRules) -> bool:
     if task.purpose is not Purpose.AUDIT:
         return False
-    return keyed_draw(rules.audit_key, task.job, task.index, -1) < rules.trusted_audit_share
+    return audit_coin(rules.audit_key, task.job, task.index, -1, rate=rules.trusted_audit_share)
 
 
 def _trusted(draft: Draft, device: DeviceId) -> bool:
@@ -161,23 +161,13 @@ def _grant(draft: Draft, device_id: DeviceId, job: JobId, keys: Sequence[TaskKey
     for key in keys:
         task = draft.task(key)
         assert task is not None
-        granted.append(GrantedTask(index=task.index, attempt=task.attempts))
-        draft.add_attempt(
-            Attempt(
-                job=job,
-                index=task.index,
-                number=task.attempts,
-                device=device.id,
-                owner=device.owner,
-                site=device.site,
-                purpose=task.purpose,
-                epoch=epoch,
-            )
-        )
+        index, number, purpose = task.index, task.attempts, task.purpose
+        granted.append(GrantedTask(index, number))
+        draft.add_attempt(Attempt(job, index, number, device.id, device.owner, device.site, purpose, epoch))
         state = TaskState.LEASED if task.state is TaskState.READY else task.state
-        draft.put_task(
-            task, task._replace(state=state, open=task.open - 1, live=task.live + 1, attempts=task.attempts + 1)
-        )
+        # Positional, as above: this is made for every task that is granted, and keywords cost twice as much.
+        copies = (purpose, task.open - 1, task.live + 1, number + 1, task.failures, task.accepted)
+        draft.put_task(task, Task(job, index, state, *copies))
     draft.put_lease(
         Lease(
             epoch=epoch, device=device.id, job=job, granted_at=draft.now, until=draft.now + ttl, remaining=len(granted)

@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -17,13 +18,13 @@ from corpgrid.domain.attempt import LIVE, Attempt, AttemptState
 from corpgrid.domain.device import Device, DeviceState, Facts
 from corpgrid.domain.draft import Draft
 from corpgrid.domain.effects import Standing, StoredBatch
-from corpgrid.domain.ids import DeviceId, Digest, JobId, TaskKey, task_text
+from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, TaskKey, task_text
 from corpgrid.domain.job import ComparatorKind, Job, JobSpec, JobState, Purpose, Task, TaskState, VerifyMode
 from corpgrid.domain.leases import accepts, retry_delay_seconds
 from corpgrid.domain.messages import Batch, Item, Outcome
 from corpgrid.domain.reputation import OutcomeKind, Tier, observe, tier
 from corpgrid.domain.rules import GridRules
-from corpgrid.domain.verification import Circumstances, Verdict, audit_coin, judge
+from corpgrid.domain.verification import DRAWS, Circumstances, Verdict, judge, keyed_draws
 
 _OUT = frozenset({DeviceState.QUARANTINED, DeviceState.REVOKED})
 _ENDS: Mapping[Outcome, AttemptState] = {
@@ -44,6 +45,9 @@ class Intake:
         self._payloads = dict(draft.view.payloads)
         self._circumstances: dict[JobId, Circumstances] = {}
         self._barred: set[DeviceId] = set()
+        self._ended: Counter[Epoch] = Counter()
+        self._committed: Counter[tuple[DeviceId, Digest]] = Counter()
+        self._draws: dict[tuple[JobId, int, int], tuple[float, ...]] = {}
         self._shapes: dict[DeviceId, Digest] = {}
 
     def take(self, device: DeviceId, batch: Batch) -> int:
@@ -65,23 +69,29 @@ class Intake:
             draft.batches.append(StoredBatch(number=number, job=batch.job, device=device, content=batch.content))
             draft.tally(batch.job).executions += returned
             self._reward(device, returned)
+        self._close_leases()
+        self._keep_standings()
         return counted
 
-    def release(self, attempt: Attempt, state: AttemptState, reason: str) -> None:
-        """End a live attempt that brought nothing."""
-        self._end(attempt._replace(state=state, reason=reason))
+    def release(self, attempts: Iterable[Attempt], state: AttemptState, reason: str) -> None:
+        """End live attempts that brought nothing."""
+        for attempt in attempts:
+            self._end(attempt._replace(state=state, reason=reason))
+        self._close_leases()
 
     def run_again(self, task: Task) -> None:
         """Want a task's result anew: what it had is not believed any more."""
         attempt = self.draft.attempts((task.job, task.index))[task.accepted]
         self.draft.put_attempt(attempt._replace(state=AttemptState.REJECTED, reason="device quarantined"))
-        self._judge((task.job, task.index), task, task._replace(accepted=-1, purpose=Purpose.PRIMARY))
+        self._judge((task.job, task.index), task, live=task.live, failures=task.failures)
+        self._keep_standings()
 
     def waive_audit(self, task: Task) -> None:
         """Make a trusted device's result final if nobody is there who could audit it."""
         attempt = self.draft.attempts((task.job, task.index))[task.accepted]
         if self._trusted(attempt.device) and self._alone(attempt):
-            self._judge((task.job, task.index), task, task)
+            self._judge((task.job, task.index), task, live=task.live, failures=task.failures)
+            self._close_leases()
 
     def _take_item(self, device: DeviceId, batch: Batch, item: Item, number: int, position: int) -> bool:
         attempts = self.draft.attempts((batch.job, item.index))
@@ -91,13 +101,13 @@ class Intake:
         if not accepts(attempt, device=device, epoch=item.epoch):
             return False
         if device in self._barred or device in self.draft.quarantined:
-            self.release(attempt, AttemptState.STOPPED, "quarantined")
+            self._end(attempt._replace(state=AttemptState.STOPPED, reason="quarantined"))
             return True
         if item.payload and self.draft.spec(batch.job).verify.comparator.kind is not ComparatorKind.BYTES:
             self._payloads[(number, position)] = item.payload
         self._end(
-            attempt._replace(
-                state=_ENDS[item.outcome],
+            attempt.ended(
+                _ENDS[item.outcome],
                 batch=number,
                 position=position,
                 digest=batch.digests[position],
@@ -112,53 +122,78 @@ class Intake:
     def _end(self, attempt: Attempt) -> None:
         draft, key = self.draft, (attempt.job, attempt.index)
         draft.put_attempt(attempt)
-        lease = draft.lease(attempt.epoch)
-        if lease is not None:
-            draft.put_lease(lease._replace(remaining=lease.remaining - 1))
+        self._ended[attempt.epoch] += 1
         old = draft.task(key)
         assert old is not None
         assert old.live > 0, old
-        task = old._replace(live=old.live - 1)
-        if attempt.state in {AttemptState.CRASHED, AttemptState.REFUSED}:
-            task = task._replace(failures=task.failures + 1)
-        self._judge(key, old, task)
+        failures = old.failures + (attempt.state is AttemptState.CRASHED or attempt.state is AttemptState.REFUSED)
+        self._judge(key, old, live=old.live - 1, failures=failures)
 
-    def _judge(self, key: TaskKey, old: Task, task: Task) -> None:
-        spec = self.draft.spec(task.job)
+    def _judge(self, key: TaskKey, old: Task, *, live: int, failures: int) -> None:
+        """Judge a task of which ``live`` copies are still out, and give it the state that the verdict means."""
+        spec = self.draft.spec(old.job)
         attempts = self.draft.attempts(key)
-        verdict = judge(
-            spec.verify, spec.limits, attempts, copies_out=task.open + task.live, given=self._given(task.job)
-        )
-        self._apply(key, old, task, verdict)
-
-    def _apply(self, key: TaskKey, old: Task, task: Task, verdict: Verdict) -> None:
+        given = self._given(old.job)
+        verdict = judge(spec.verify, spec.limits, attempts, copies_out=old.open + live, given=given)
         self._mark(key, verdict)
-        draft = self.draft
         if verdict.final or verdict.failed:
-            state = TaskState.FAILED if verdict.failed else TaskState.FINAL
-            accepted = -1 if verdict.failed else verdict.accepted
-            draft.put_task(old, task._replace(state=state, open=0, live=0, accepted=accepted, reason=verdict.failed))
-            self._dismiss(key)
+            self._finish(key, old, verdict, failures=failures)
             return
-        if verdict.want and verdict.purpose is Purpose.AUDIT and old.accepted < 0:
-            draft.tally(task.job).audits += 1
-        if verdict.want and verdict.purpose is Purpose.ARBITER and old.purpose is not Purpose.ARBITER:
-            draft.tally(task.job).mismatches += 1
-            draft.note("task.disputed", task_text(key), "scheduler")
-        purpose = verdict.purpose if verdict.want else task.purpose
-        changed = task._replace(open=task.open + verdict.want, purpose=purpose, accepted=verdict.accepted)
-        draft.put_task(old, self._placed(changed, failed=task.failures > old.failures))
+        purpose = old.purpose if verdict.accepted >= 0 else Purpose.PRIMARY
+        if verdict.want:
+            self._count(key, old, verdict)
+            purpose = verdict.purpose
+        wanted = old.open + verdict.want
+        state, reason, ready_at = self._placed(verdict.accepted, live, failures if failures > old.failures else 0)
+        accepted = verdict.accepted
+        new = Task(old.job, old.index, state, purpose, wanted, live, old.attempts, failures, accepted, reason, ready_at)
+        self.draft.put_task(old, new)
 
-    def _placed(self, task: Task, *, failed: bool) -> Task:
-        """The task in the state that its copies give it."""
-        if task.accepted >= 0:
-            return task._replace(state=TaskState.PROVISIONAL)
-        if task.live:
-            return task._replace(state=TaskState.LEASED)
-        delay = retry_delay_seconds(task.failures)
-        if failed and delay > 0:
-            return task._replace(state=TaskState.WAITING, ready_at=self.draft.now + delay, reason="retry")
-        return task._replace(state=TaskState.READY)
+    def _finish(self, key: TaskKey, old: Task, verdict: Verdict, *, failures: int) -> None:
+        """The task ends; copies still out are not needed any more."""
+        state = TaskState.FAILED if verdict.failed else TaskState.FINAL
+        accepted = -1 if verdict.failed else verdict.accepted
+        reason = verdict.failed
+        new = Task(old.job, old.index, state, old.purpose, 0, 0, old.attempts, failures, accepted, reason)
+        self.draft.put_task(old, new)
+        for attempt in list(self.draft.attempts(key)):
+            if attempt.state in LIVE:
+                self.draft.put_attempt(attempt._replace(state=AttemptState.STOPPED, reason="not_needed"))
+                self._ended[attempt.epoch] += 1
+
+    def _count(self, key: TaskKey, old: Task, verdict: Verdict) -> None:
+        if verdict.purpose is Purpose.AUDIT and old.accepted < 0:
+            self.draft.tally(old.job).audits += 1
+        if verdict.purpose is Purpose.ARBITER and old.purpose is not Purpose.ARBITER:
+            self.draft.tally(old.job).mismatches += 1
+            self.draft.note("task.disputed", task_text(key), "scheduler")
+
+    def _placed(self, accepted: int, live: int, new_failures: int) -> tuple[TaskState, str, float]:
+        """The state that its copies give a task that goes on, what it waits for, and until when."""
+        if accepted >= 0:
+            return TaskState.PROVISIONAL, "", 0.0
+        if live:
+            return TaskState.LEASED, "", 0.0
+        delay = retry_delay_seconds(new_failures) if new_failures else 0.0
+        if delay > 0:
+            return TaskState.WAITING, "retry", self.draft.now + delay
+        return TaskState.READY, "", 0.0
+
+    def _close_leases(self) -> None:
+        """Leases of which attempts ended have so many fewer; one with none left is gone."""
+        for epoch, count in self._ended.items():
+            lease = self.draft.lease(epoch)
+            if lease is not None:
+                self.draft.put_lease(lease._replace(remaining=lease.remaining - count))
+        self._ended.clear()
+
+    def _keep_standings(self) -> None:
+        """What devices committed beyond their probation, counted once a batch."""
+        for (device, bundle), count in self._committed.items():
+            standing = self.draft.standing(device, bundle)
+            assert standing is not None
+            self.draft.put_standing(standing._replace(returned=standing.returned + count))
+        self._committed.clear()
 
     def _mark(self, key: TaskKey, verdict: Verdict) -> None:
         """Write into the attempts what the verdict says of them, and into their devices what that says of these."""
@@ -166,10 +201,10 @@ class Intake:
         if verdict.accepted >= 0 and not verdict.winners:
             attempt = attempts[verdict.accepted]
             if attempt.state is AttemptState.RETURNED:
-                self.draft.put_attempt(attempt._replace(state=AttemptState.ACCEPTED))
+                self.draft.put_attempt(attempt.judged(AttemptState.ACCEPTED))
         for number in verdict.winners:
             attempt = attempts[number]
-            self.draft.put_attempt(attempt._replace(state=AttemptState.ACCEPTED))
+            self.draft.put_attempt(attempt.judged(AttemptState.ACCEPTED))
             self._proven_right(attempt)
         for number in verdict.losers:
             attempt = attempts[number]
@@ -190,15 +225,6 @@ class Intake:
         mode = self.draft.spec(attempt.job).verify.mode
         if mode is VerifyMode.AUDIT or tier(device.correctness) is Tier.BAD:
             quarantine(self.draft, device, f"its result of {task_text(key)} differed from two that agree")
-
-    def _dismiss(self, key: TaskKey) -> None:
-        """The task ended: copies still out are not needed any more."""
-        for attempt in list(self.draft.attempts(key)):
-            if attempt.state in LIVE:
-                self.draft.put_attempt(attempt._replace(state=AttemptState.STOPPED, reason="not_needed"))
-                lease = self.draft.lease(attempt.epoch)
-                if lease is not None:
-                    self.draft.put_lease(lease._replace(remaining=lease.remaining - 1))
 
     def _reward(self, device: DeviceId, returned: int) -> None:
         row = self.draft.device(device)
@@ -255,10 +281,20 @@ class Intake:
         standing = self.draft.standing(device.id, spec.bundle)
         if standing is None or standing.fingerprint != shape:
             standing = Standing(device=device.id, bundle=spec.bundle, fingerprint=shape)
-        self.draft.put_standing(standing._replace(returned=standing.returned + 1))
         if standing.returned < self.rules.probation_tasks:
+            self.draft.put_standing(standing._replace(returned=standing.returned + 1))
             return True
-        return audit_coin(self.rules.audit_key, attempt.job, attempt.index, attempt.number, rate=job.audit_rate)
+        self._committed[(device.id, spec.bundle)] += 1
+        return self._coin(attempt) < job.audit_rate
+
+    def _coin(self, attempt: Attempt) -> float:
+        """The attempt's draw; one keyed digest gives those of neighbours too."""
+        block, place = divmod(attempt.index, DRAWS)
+        mark = (attempt.job, block, attempt.number)
+        draws = self._draws.get(mark)
+        if draws is None:
+            draws = self._draws[mark] = keyed_draws(self.rules.audit_key, attempt.job, block, attempt.number)
+        return draws[place]
 
 
 def observed(device: Device, kind: OutcomeKind, *, now: float) -> Device:

@@ -27,7 +27,8 @@ class SchedulerLimits:
         sweep_seconds: how often leases and waiting tasks are looked at while a job runs.
         collect_seconds: how often blobs that nothing names are collected; 0 is never.
         collect_grace_seconds: how old such a blob must be.
-        outage_seconds: the longest outage of its own by which a scheduler extends leases.
+        outage_seconds: a gap between sweeps that is an outage of the scheduler (it was suspended, its store failed).
+        outage_longest_seconds: the longest outage by which leases are extended.
     """
 
     queue_events: int = 20_000
@@ -47,4 +48,5 @@ class SchedulerLimits:
     sweep_seconds: float = 1.0
     collect_seconds: float = 3_600.0
     collect_grace_seconds: float = 86_400.0
-    outage_seconds: float = 86_400.0
+    outage_seconds: float = 5.0
+    outage_longest_seconds: float = 86_400.0

@@ -2,8 +2,8 @@
 
 Rules:
 * Only while a job runs can a lease run out or a task wait; an idle grid is left alone.
-* A scheduler that comes up extends every lease by the time that no scheduler was there, before anything is swept: its
-  own absence is nobody's fault.
+* A scheduler that comes up, or wakes from a sleep, or gets its store back, extends every lease by the time that it was
+  not there, before anything is swept: its own absence is nobody's fault.
 * A sweep or a collection that fails is logged, and tried again at its next time.
 """
 
@@ -56,6 +56,7 @@ class Reaper:
         self._footprints = Footprints(blobs, keys)
         self._limits = limits
         self._counters = counters
+        self._swept_at = 0.0
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -66,20 +67,30 @@ class Reaper:
 
     async def forgive_outage(self) -> float:
         """Extend leases by the time that no scheduler was there; how long that was."""
-        last_seen = await self._store.last_seen()
-        if last_seen <= 0:
-            return 0.0
-        outage_seconds = min(max(self._clock.now() - last_seen, 0.0), self._limits.outage_seconds)
-        if outage_seconds > 0:
-            await self._tick.ask(Swept(ticket=self._tick.ticket(), outage_seconds=outage_seconds))
-            log.info("leases extended outage_seconds=%.3f", outage_seconds)
+        last_seen, now = await self._store.last_seen(), self._clock.now()
+        outage_seconds = await self._forgive(now - last_seen) if last_seen > 0 else 0.0
+        self._swept_at = now
         return outage_seconds
 
     async def sweep(self) -> None:
         """Look at leases and waiting tasks, if there can be any."""
+        now = self._clock.now()
+        gap_seconds = now - self._swept_at - self._limits.sweep_seconds
+        if self._swept_at > 0 and gap_seconds > self._limits.outage_seconds:
+            await self._forgive(gap_seconds)
         if await self._store.jobs(states=[JobState.RUNNING], limit=1):
             await self._tick.ask(Swept(ticket=self._tick.ticket()))
             self._counters.sweeps += 1
+        # Only now: while the store fails, nobody could renew a lease.
+        self._swept_at = now
+
+    async def _forgive(self, seconds: float) -> float:
+        outage_seconds = min(seconds, self._limits.outage_longest_seconds)
+        if outage_seconds <= 0:
+            return 0.0
+        await self._tick.ask(Swept(ticket=self._tick.ticket(), outage_seconds=outage_seconds))
+        log.info("leases extended outage_seconds=%.3f", outage_seconds)
+        return outage_seconds
 
     async def collect(self) -> None:
         """Delete old blobs that nothing names."""

@@ -166,6 +166,15 @@ def test_no_liar_hides_a_small_array_behind_a_large_one():
     assert not alike(FLOAT, honest, lied)
 
 
+def test_tolerance_is_taken_of_the_larger_so_that_both_sides_see_the_same():
+    wide = Comparator(kind=ComparatorKind.FLOAT, rtol=0.1, atol=0.0, relative_l2=1.0)
+    assert alike(wide, 1.0, 1.11)
+    assert not alike(wide, 1.0, 1.12)
+    narrow = Comparator(kind=ComparatorKind.FLOAT, rtol=1.0, atol=0.0, relative_l2=0.1)
+    assert alike(narrow, 1.0, 1.11)
+    assert not alike(narrow, 1.0, 1.12)
+
+
 def test_distance_says_how_far():
     def far(one, two):
         return distance(FLOAT, data.encode(one), data.encode(two), decode=data.decode)
@@ -183,6 +192,13 @@ def test_the_medoid_is_the_one_in_the_middle():
         assert found is not None
         assert found.medoid == order.index(1)
         assert found.matches == (0, 1, 2)
+
+
+def test_among_equals_the_medoid_is_nearest_to_the_others():
+    results = [data.encode(value) for value in (1.0, 1.00003, 1.00009)]
+    for order in ([0, 1, 2], [1, 0, 2], [2, 0, 1]):
+        found = canonical([results[place] for place in order], FLOAT, min_matches=3, decode=data.decode)
+        assert found == (order.index(1), (0, 1, 2))
 
 
 def test_no_medoid_where_too_few_agree():

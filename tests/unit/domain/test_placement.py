@@ -178,6 +178,17 @@ def test_a_large_fleet_is_planned_alike_in_both_ways(monkeypatch):
     assert sum(placed.count for placed in plans[0]) == sum(wanted.count for wanted in wants)
 
 
+def test_a_sample_that_misleads_costs_time_and_nothing_else(monkeypatch):
+    """The good devices stand just where the sample looks, so that it promises too many of them."""
+    monkeypatch.setattr(placement, "SMALL_LOOKS", -1)
+    monkeypatch.setattr(placement_arrays, "SAMPLE", 100)
+    devices = [device(f"dev_{number}", facts=Facts(cpus=1), availability=PROVEN) for number in range(1_000)]
+    devices[::10] = [replace(good, correctness=PROVEN) for good in devices[::10]]
+    placements = match([want(200)], DeviceColumns.of(devices), now=NOW, rng=Random(1))
+    assert sum(placed.count for placed in placements) == len(placements) == 200
+    assert {placed.device for placed in placements} >= set(range(0, 1_000, 10))
+
+
 SMALL_GRID = """
 import random, sys
 from corpgrid.domain.device import Device

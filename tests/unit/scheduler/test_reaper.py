@@ -6,7 +6,7 @@ import pytest
 
 from corpgrid.domain.ids import Digest
 from corpgrid.domain.job import TaskState
-from corpgrid.errors import StoreError
+from corpgrid.errors import StoreError, UnavailableError
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.reaper import Reaper
 from corpgrid.trust.digest import digest
@@ -77,7 +77,43 @@ async def test_a_new_store_knows_of_no_outage(world: World) -> None:
     world.clock.time += 5.0
     assert await reaper(world).forgive_outage() == 5.0
     world.clock.time += 900.0
-    assert await reaper(world, outage_seconds=600.0).forgive_outage() == 600.0
+    assert await reaper(world, outage_longest_seconds=600.0).forgive_outage() == 600.0
+
+
+@pytest.mark.parametrize("slept_seconds", [4.0, 3_600.0])
+async def test_a_scheduler_that_slept_takes_no_lease_away(world: World, slept_seconds: float) -> None:
+    actor = world.actor()
+    await actor.register()
+    job = await world.scheduler.grid.submit_job(await world.job())
+    await actor.poll()
+    made = reaper(world, sweep_seconds=1.0)
+    world.clock.time += 1.0
+    await made.sweep()
+    world.clock.time += 1.0 + slept_seconds
+    await made.sweep()
+    assert {task.state for task in await world.scheduler.grid.tasks(job.id)} == {TaskState.LEASED}
+
+
+async def test_while_the_store_fails_no_lease_runs_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    actor = world.actor()
+    await actor.register()
+    job = await world.scheduler.grid.submit_job(await world.job())
+    await actor.poll()
+    made = reaper(world, sweep_seconds=1.0)
+    await made.sweep()
+    with monkeypatch.context() as failing:
+
+        async def fail(*_: object) -> None:
+            raise StoreError("disk full")
+
+        failing.setattr(world.store, "transact", fail)
+        for _ in range(30):
+            world.clock.time += 1.0
+            with pytest.raises(UnavailableError):
+                await made.sweep()
+    world.clock.time += 1.0
+    await made.sweep()
+    assert {task.state for task in await world.scheduler.grid.tasks(job.id)} == {TaskState.LEASED}
 
 
 async def test_a_clock_that_stepped_back_is_no_outage(world: World) -> None:
