@@ -1,8 +1,8 @@
 """Every error that CorpGrid raises on purpose, as one tree.
 
 Each error says what happened, why, and what to do next: ``str(error)`` is the first two, ``error.remedy``
-the third, and ``error.explain()`` all three for a terminal.  ``code`` is the stable name that travels over
-the wire and in ``--json``; ``exit_code`` is what the command line exits with.
+the third (a traceback ends with it), and ``error.explain()`` all three for a terminal.  ``code`` is the stable name
+that travels over the wire and in ``--json``; ``exit_code`` is what the command line exits with.
 
     CorpGridError
     |-- UsageError                  the caller asked for something that cannot be           exit 2
@@ -54,6 +54,8 @@ class CorpGridError(Exception):
     def __init__(self, message: str, *, remedy: str = "") -> None:
         super().__init__(message)
         self.remedy = remedy or self.default_remedy
+        if self.remedy:
+            self.add_note(f"-> {self.remedy}")
 
     def explain(self) -> str:
         """What happened, why, and what to do next, ready for a terminal."""
@@ -71,7 +73,7 @@ class ConfigError(UsageError):
     """A setting is unknown, missing or out of range."""
 
     code = "config"
-    default_remedy = "Correct the named setting; `corpgrid doctor` prints every setting and where it came from."
+    default_remedy = "Correct the named setting; `corpgrid doctor --settings` prints all, and where each came from."
 
 
 class JobFileError(UsageError):
@@ -240,11 +242,10 @@ class TaskFailedError(JobError):
     code = "task_failed"
     default_remedy = "`corpgrid job logs JOB TASK` shows what it printed."
 
-    def __init__(self, index: int, *, reason: str, detail: str = "") -> None:
+    def __init__(self, index: int, *, reason: str, detail: str = "", remedy: str = "") -> None:
         last_line = detail.strip().rsplit("\n", maxsplit=1)[-1]
-        super().__init__(
-            f"task {index} failed ({reason}): {last_line}" if last_line else f"task {index} failed ({reason})"
-        )
+        told = f"task {index} failed ({reason})"
+        super().__init__(f"{told}: {last_line}" if last_line else told, remedy=remedy)
         self.index = index
         self.reason = reason
         self.detail = detail

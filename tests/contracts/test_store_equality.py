@@ -264,7 +264,7 @@ class Equality(RuleBasedStateMachine):
 
 TestEquality = Equality.TestCase
 TestEquality.settings = settings(
-    max_examples=40,
+    max_examples=30,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],

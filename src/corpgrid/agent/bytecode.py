@@ -7,12 +7,16 @@ to compile stays without bytecode, and nothing depends on it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import os
+import stat
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from corpgrid.agent.environment import Precompile
 from corpgrid.agent.runner_spec import ENVIRONMENT
 from corpgrid.ports import Sandbox, SandboxLimits, SandboxProcess, SandboxSpec
+
+Precompile = Callable[[Path, Path], Awaitable[None]]
+"""Given a folder of packages and an empty folder: fill the second with the bytecode of the first, below ``env``."""
 
 COMPILE_SECONDS = 300.0
 _LIMITS = SandboxLimits(memory_bytes=2 << 30, processes=16, work_bytes=8 << 30, work_files=200_000)
@@ -45,6 +49,24 @@ def precompiler(sandbox: Sandbox, python: str, *, also: Mapping[Path, str] | Non
         await process.wait()
 
     return precompile
+
+
+def place_bytecode(made: Path, packages: Path) -> None:
+    """Move bytecode to where imports look for it: ``made/env/a/b.cpython-311.pyc`` to ``packages/a/__pycache__``.
+
+    What was made is a stranger's work: only regular files beside whose place their source lies are taken.
+    """
+    root = made / "env"
+    for here, _, files in os.walk(root):
+        source_folder = packages / Path(here).relative_to(root)
+        for name in files:
+            file = Path(here, name)
+            source = source_folder / f"{name.split('.', maxsplit=1)[0]}.py"
+            if file.suffix == ".pyc" and stat.S_ISREG(file.lstat().st_mode) and source.is_file():
+                target = source_folder / "__pycache__"
+                target.mkdir(exist_ok=True)
+                os.chown(file, os.geteuid(), os.getegid(), follow_symlinks=False)
+                file.rename(target / name)
 
 
 async def _drain(process: SandboxProcess) -> None:

@@ -20,23 +20,20 @@ import os
 import secrets
 import stat
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from corpgrid.agent.bytecode import Precompile, place_bytecode
 from corpgrid.agent.removal import remove_tree
 from corpgrid.agent.wheel_tags import Interpreter
 from corpgrid.agent.wheels import EnvironmentLimits, Unpacked, Wheel, unpack_wheel
 from corpgrid.errors import BundleError, StoreError
 from corpgrid.trust.digest import Hasher
 
-Precompile = Callable[[Path, Path], Awaitable[None]]
-"""Given a folder of packages and an empty folder: fill the second with the bytecode of the first."""
-
-BYTECODE = ".bytecode"
-"""Where bytecode lies in an environment; the runner looks for it there."""
 _PACKAGES = "packages"
 _SIZE = "size"
-_FOLDER_MODE = 0o755
+_OPEN_FOLDER = 0o755
+_OPEN_FILE = 0o644
 _SEALED_FOLDER = 0o555
 _SEALED_FILE = 0o444
 _EXECUTABLE = 0o111
@@ -89,7 +86,7 @@ class Environments:
         self._making: dict[str, asyncio.Task[None]] = {}
         self._holders: Counter[str] = Counter()
         root.mkdir(parents=True, exist_ok=True)
-        root.chmod(_FOLDER_MODE)
+        root.chmod(_OPEN_FOLDER)
 
     async def sweep(self) -> None:
         """Delete what a crash left half made; before the first ``acquire``."""
@@ -126,8 +123,13 @@ class Environments:
         making = self._making.get(key)
         if making is None:
             making = self._making[key] = asyncio.create_task(self._make(key, wheels))
-            making.add_done_callback(lambda _: self._making.pop(key))
+            making.add_done_callback(lambda made: self._made(key, made))
         await asyncio.shield(making)  # one who gives up does not spoil it for the others
+
+    def _made(self, key: str, making: asyncio.Task[None]) -> None:
+        del self._making[key]
+        if not making.cancelled():
+            making.exception()  # it was told to whoever still waited
 
     async def _make(self, key: str, wheels: Sequence[Wheel]) -> None:
         making = self._root / f".making-{secrets.token_hex(8)}"
@@ -136,9 +138,12 @@ class Environments:
             _new_folder(making)
             _new_folder(packages)
             await asyncio.to_thread(self._unpack, wheels, packages)
-            size = await asyncio.to_thread(_seal, packages)
             if self._precompile is not None:
-                size += await self._add_bytecode(self._precompile, packages, _new_folder(making / "bytecode"))
+                await asyncio.to_thread(_set_modes, packages, folder_mode=_OPEN_FOLDER, file_mode=_OPEN_FILE)
+                made = _new_folder(making / "bytecode")
+                await self._precompile(packages, made)
+                await asyncio.to_thread(place_bytecode, made, packages)
+            size = await asyncio.to_thread(_set_modes, packages, folder_mode=_SEALED_FOLDER, file_mode=_SEALED_FILE)
             packages.chmod(_SEALED_FOLDER)
             (making / _SIZE).write_text(str(size))
             await asyncio.to_thread(os.sync)
@@ -148,10 +153,6 @@ class Environments:
         finally:
             await asyncio.to_thread(remove_tree, making)
         await self._evict()
-
-    async def _add_bytecode(self, precompile: Precompile, packages: Path, bytecode: Path) -> int:
-        await precompile(packages, bytecode)
-        return await asyncio.to_thread(_add_sealed, bytecode, packages / BYTECODE)
 
     def _unpack(self, wheels: Sequence[Wheel], packages: Path) -> None:
         total = Unpacked()
@@ -178,21 +179,14 @@ class Environments:
         return hasher.digest().hex()[:32]
 
 
-def _add_sealed(folder: Path, target: Path) -> int:
-    size = _seal(folder)
-    folder.rename(target)
-    target.chmod(_SEALED_FOLDER)
-    return size
-
-
 def _new_folder(path: Path) -> Path:
     path.mkdir()
-    path.chmod(_FOLDER_MODE)  # whatever the umask says: the sandbox's user enters it
+    path.chmod(_OPEN_FOLDER)  # whatever the umask says: the sandbox's user enters it
     return path
 
 
-def _seal(folder: Path) -> int:
-    """Make everything in it, but not itself, read-only; how many bytes it takes on disk.
+def _set_modes(folder: Path, *, folder_mode: int, file_mode: int) -> int:
+    """Give everything in a folder these modes, whatever the umask said; how many bytes it takes on disk.
 
     Raises:
         BundleError: something in it is neither a file nor a folder.
@@ -204,9 +198,9 @@ def _seal(folder: Path) -> int:
             status = path.lstat()
             size += status.st_blocks * _BLOCK_BYTES
             if stat.S_ISREG(status.st_mode):
-                path.chmod(_SEALED_FILE | (status.st_mode & _EXECUTABLE))
+                path.chmod(file_mode | (status.st_mode & _EXECUTABLE and _EXECUTABLE))
             elif stat.S_ISDIR(status.st_mode):
-                path.chmod(_SEALED_FOLDER)
+                path.chmod(folder_mode)
             else:
                 raise BundleError(f"{name!r} in an environment is neither a file nor a folder")
     return size

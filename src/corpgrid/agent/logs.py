@@ -35,6 +35,9 @@ class TaskLog(NamedTuple):
     dropped: int
 
 
+_SILENCE = TaskLog(b"", 0)
+
+
 class Clipping:
     """Keeps the start and the end of a stream of bytes."""
 
@@ -45,6 +48,11 @@ class Clipping:
         self._start = bytearray()
         self._end = bytearray()
         self._total = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing came."""
+        return self._total == 0
 
     def add(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -91,7 +99,8 @@ class LogSplitter:
         start = 0
         logs: list[TaskLog] = []
         while self._marks and (end := buffer.find(self._marks[0], start)) >= 0:
-            self._log.add(buffer[start:end])
+            if end > start:
+                self._log.add(buffer[start:end])
             start = end + len(self._marks.popleft())
             logs.append(self._end_log())
         keep_from = self._possible_mark(buffer, start)
@@ -106,6 +115,8 @@ class LogSplitter:
         return self._end_log()
 
     def _end_log(self) -> TaskLog:
+        if self._log.empty:
+            return _SILENCE
         log = self._log.result()
         self._log = Clipping(self._log_bytes)
         return log

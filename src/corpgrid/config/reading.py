@@ -179,7 +179,7 @@ def _unknown(one: _Said) -> ConfigError:
     from_environment = one.spelling.startswith(_PREFIX)
     names = [variable_of(name) if from_environment else name for name in _known()]
     nearest = difflib.get_close_matches(one.spelling, names, n=1, cutoff=0.7)
-    remedy = f"Did you mean {nearest[0]}?" if nearest else "`corpgrid doctor` prints every setting."
+    remedy = f"Did you mean {nearest[0]}?" if nearest else "`corpgrid doctor --settings` prints every setting."
     return ConfigError(f"there is no setting {one.spelling} ({one.source})", remedy=remedy)
 
 

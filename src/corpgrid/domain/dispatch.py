@@ -67,8 +67,8 @@ def may_work(device: Device) -> bool:
 
 def dispatch(draft: Draft, idle: Sequence[Waiting], rules: GridRules, rng: Random) -> dict[int, list[Grant]]:
     """Place ready tasks on waiting devices; the grants by ticket."""
-    groups = _groups(draft, rules)
-    if not idle or not groups:
+    groups = _groups(draft, rules, most=sum(entry.free for entry in idle)) if idle else {}
+    if not groups:
         return {}
     wants = [_want(draft, group, keys) for group, keys in groups.items()]
     columns = DeviceColumns.of([entry.device for entry in idle], free=[entry.free for entry in idle])
@@ -85,11 +85,11 @@ def dispatch(draft: Draft, idle: Sequence[Waiting], rules: GridRules, rng: Rando
     return grants
 
 
-def _groups(draft: Draft, rules: GridRules) -> dict[_Group, list[TaskKey]]:
+def _groups(draft: Draft, rules: GridRules, *, most: int) -> dict[_Group, list[TaskKey]]:
     groups: dict[_Group, list[TaskKey]] = {}
     fresh: dict[JobId, list[TaskKey]] = {}
     present = sum(presence.active for presence in draft.view.owners.values())
-    for key in draft.view.ready:
+    for key in draft.ready(most):
         task, job = draft.task(key), draft.job(key[0])
         if task is None or task.open == 0 or task.state not in _PLACEABLE:
             continue

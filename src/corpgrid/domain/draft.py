@@ -6,7 +6,7 @@ equal to its tasks, and in the end gives the ``Effects``.  A row that is put twi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from corpgrid.domain.attempt import ATTEMPT_MOVES, Attempt, Lease
@@ -40,7 +40,7 @@ class Draft:
         self.replies: dict[int, object] = {}
         self.audit: list[AuditEntry] = []
         self.batches: list[StoredBatch] = []
-        self.new_jobs: list[NewJob] = []
+        self._new_jobs: dict[JobId, NewJob] = {}
         self.finalised: list[JobId] = []
         self.cancelled: list[JobId] = []
         self.checkpoints: list[Checkpoint] = []
@@ -65,12 +65,13 @@ class Draft:
 
     def add_job(self, new: NewJob) -> None:
         """A new job."""
-        self.new_jobs.append(new)
+        self._new_jobs[new.job.id] = new
         self._jobs[new.job.id] = new.job
 
     def spec(self, job: JobId) -> JobSpec:
-        """The specification of a job of the view."""
-        return self.view.specs[job]
+        """The specification of a job of the view, or of this tick."""
+        new = self._new_jobs.get(job)
+        return self.view.specs[job] if new is None else new.spec
 
     def put_job(self, job: Job) -> None:
         """Change a job."""
@@ -82,7 +83,9 @@ class Draft:
 
     def counted(self, job: JobId) -> Job:
         """The job with its counts as this tick leaves them."""
-        row, before = self._jobs.get(job) or self.view.jobs[job], self.view.jobs[job]
+        new = self._new_jobs.get(job)
+        before = self.view.jobs[job] if new is None else new.job
+        row = self._jobs.get(job, before)
         delta = self._deltas.get(job)
         if delta is None:
             return row
@@ -96,7 +99,7 @@ class Draft:
             executions=before.executions + tally.executions,
             audits=before.audits + tally.audits,
             mismatches=before.mismatches + tally.mismatches,
-            rev=before.rev + 1,
+            rev=before.rev + (new is None),
         )
 
     def tally(self, job: JobId) -> Tally:
@@ -107,7 +110,18 @@ class Draft:
 
     def task(self, key: TaskKey) -> Task | None:
         """The task as it stands in this tick."""
-        return self._tasks.get(key) or self.view.tasks.get(key)
+        return self._tasks.get(key) or self.view.tasks.get(key) or self._first(key)
+
+    def _first(self, key: TaskKey) -> Task | None:
+        """The first row of a task whose job came in this tick."""
+        new = self._new_jobs.get(key[0])
+        return Task(*key, open=new.copies) if new is not None and key[1] < new.job.tasks else None
+
+    def ready(self, most: int) -> Iterator[TaskKey]:
+        """Tasks that want a device: those of the view, then up to ``most`` of each job that came in this tick."""
+        yield from self.view.ready
+        for new in self._new_jobs.values():
+            yield from ((new.job.id, index) for index in range(min(new.job.tasks, most)))
 
     def put_task(self, old: Task, new: Task) -> None:
         """Change a task; a terminal one gets the job's rev of this tick.
@@ -273,7 +287,7 @@ class Draft:
         """Everything that changed."""
         jobs = tuple(self.counted(job) if job in self._deltas else self._bumped(job) for job in self.touched_jobs())
         return Effects(
-            new_jobs=tuple(self.new_jobs),
+            new_jobs=tuple(new._replace(job=self.counted(job)) for job, new in self._new_jobs.items()),
             jobs=jobs,
             tasks=tuple(self._tasks.values()),
             new_attempts=tuple(self._new_attempts.values()),

@@ -174,8 +174,8 @@ class Board:
         """The ``size`` best devices as they stand, the best one last; their seats; and whether there are no others."""
         number, given = self.columns.number, np.zeros(len(self._tie), np.int64)
         given[list(self.given)] = list(self.given.values())
-        ranks = self._ranks(seats, number["held"] + given)
-        np.putmask(ranks, ~(seats.may & (number["free"] > given)), NOBODY)
+        barred = ~(seats.may & (number["free"] > given))
+        ranks = np.maximum(self._ranks(seats, number["held"] + given), barred * NOBODY)
         places = _lowest(ranks, size)
         order = places[np.argsort(ranks[places], kind="stable")][:size][::-1]
         entries = zip(ranks[order].tolist(), order.tolist(), given[order].tolist(), strict=True)

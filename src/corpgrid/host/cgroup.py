@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from corpgrid.errors import SandboxError
+from corpgrid.host.sandbox_orphans import is_alive, own_identity
 
 PREFIX = "corpgrid."
 REMOVE_SECONDS = 2.0
@@ -70,25 +71,13 @@ class Cgroups(Protocol):
 
 def new_name() -> str:
     """A name that no other group of this host has or had."""
-    pid = os.getpid()
-    return f"{PREFIX}{pid}.{start_time(pid)}.{next(_numbers)}"
-
-
-def start_time(pid: int) -> str:
-    """A process's start in ticks since boot; empty if there is none.  With the pid it names a process for good."""
-    try:
-        line = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except OSError:
-        return ""
-    return line[line.rfind(")") + 2 :].split()[19]
+    return f"{PREFIX}{own_identity()}.{next(_numbers)}"
 
 
 def is_stale(name: str) -> bool:
     """Whether ``name`` is of a group whose agent is gone."""
     parts = name.removeprefix(PREFIX).split(".")
-    if not name.startswith(PREFIX) or len(parts) != 3 or not all(part.isdigit() for part in parts):
-        return False
-    return start_time(int(parts[0])) != parts[1]
+    return name.startswith(PREFIX) and len(parts) == 3 and not is_alive(parts[0], parts[1])
 
 
 def stale_groups(parent: Path) -> list[Path]:

@@ -34,6 +34,9 @@ NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/s
 GPU_NODES = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset", "/dev/nvidia-caps")
 GPU_FILES = ("/proc/driver/nvidia", "/etc/ld.so.cache", "/etc/vulkan/icd.d", "/etc/OpenCL/vendors")
 
+WAIT_FOR_GO = ("/bin/sh", "-c", 'read -r go && exec "$@"', "sh")
+"""Inside, ahead of the command: an empty line on standard input lets it run, the end of input ends the sandbox."""
+
 TAKEN = frozenset({"/", "/work", "/tmp", "/bin", "/lib", "/lib64", "/usr"})  # noqa: S108 - paths inside the sandbox
 TAKEN_BELOW = ("/proc", "/dev", "/sys", "/run", "/work", "/tmp")  # noqa: S108 - likewise
 
@@ -75,6 +78,7 @@ def bwrap_argv(spec: SandboxSpec, plumbing: Plumbing) -> list[str]:
         *(word for name, value in spec.env.items() for word in ("--setenv", name, value)),
         *("--seccomp", str(plumbing.seccomp), "--json-status-fd", str(plumbing.status)),
         "--",
+        *WAIT_FOR_GO,
         *spec.argv,
     ]
 

@@ -47,7 +47,7 @@ def _candidates() -> Iterator[Path]:
 
 def explain_failure(complaint: str) -> SandboxError:
     """The error for what bubblewrap printed before it gave up."""
-    reason = complaint.strip().rsplit("\n", maxsplit=1)[-1] or "bubblewrap gave no reason"
+    reason = complaint.strip().rsplit("\n", maxsplit=1)[-1]
     return SandboxError(f"the sandbox cannot be set up: {reason}", remedy=_remedy(complaint))
 
 

@@ -39,7 +39,7 @@ def _remove_or_lift(top: int, name: str, lifted: int) -> int:
         return lifted
     inner = _open(top, name)
     try:
-        for below in os.listdir(inner):
+        for below in os.listdir(inner):  # noqa: PTH208 - a descriptor
             if stat.S_ISDIR(os.lstat(below, dir_fd=inner).st_mode):
                 lifted += 1
                 os.rename(below, f".lifted-{lifted}", src_dir_fd=inner, dst_dir_fd=top)

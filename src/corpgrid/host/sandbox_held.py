@@ -1,7 +1,15 @@
-"""Bubblewrap, started but held back: the world is built, nothing of the job has run.
+"""Bubblewrap, started but held back, so that nothing of a job runs before everything that confines it is in place.
 
-It waits for its system call filter.  `HeldSandbox.release` sends it; an end without that (an error here, or the agent's
-death) leaves it an empty filter, which the kernel refuses, so that the sandbox ends without having run anything.
+It is held twice, and each time an agent that dies instead of going on makes it end:
+
+1. `HeldSandbox.world`: the world is built, and bubblewrap waits for its system call filter.  Now limits are set from
+   outside.  An end of the pipe is an empty filter, which the kernel refuses.
+2. `HeldSandbox.release`: the filter is sent, and the command waits for an empty line on its standard input, which is sent
+   once the sandbox's first process is tied to bubblewrap's outer one, hence to the agent.  It has its filter only after
+   that: so its filter tells.
+
+Status lines go to a file in memory, not to a pipe: bubblewrap would end by a write that nobody reads just when its child
+waits for it, and leave that child waiting for ever.
 """
 
 from __future__ import annotations
@@ -16,8 +24,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from corpgrid.errors import SandboxError
+from corpgrid.errors import RunnerError, SandboxError
 from corpgrid.host.sandbox_bwrap import explain_failure
+from corpgrid.host.sandbox_orphans import own_mark
 from corpgrid.host.sandbox_pipes import PipeReader, PipeWriter, pipe
 from corpgrid.host.sandbox_tree import ProcessTree, open_tree
 from corpgrid.host.sandbox_user import JobUser
@@ -27,6 +36,7 @@ LOG_BYTES = 64 << 10
 SETUP_SECONDS = 10.0
 LOOK_SECONDS = 0.0005
 UMASK = 0o022
+GO = b"\n"
 
 Argv = Callable[[int, int], list[str]]
 """Bubblewrap's command line, given the descriptors of the filter and of the status lines."""
@@ -47,7 +57,7 @@ class HeldSandbox:
 
     Attributes:
         outer: bubblewrap's outer process.
-        status: descriptor with its status lines; the end takes it over after `release`.
+        status: descriptor of its status lines; whoever takes the process over after `release` closes it.
         stdin: to the command, likewise ``stdout`` and ``log`` from it.
     """
 
@@ -58,8 +68,6 @@ class HeldSandbox:
         self.stdout = PipeReader(ends.stdout, chunk_bytes=OUTPUT_BYTES)
         self.log = PipeReader(ends.log, chunk_bytes=LOG_BYTES)
         self._gate = ends.gate
-        self._first_line = b""
-        os.set_blocking(ends.status, False)
 
     async def world(self) -> ProcessTree:
         """The sandbox's processes, once its world is built.
@@ -68,59 +76,71 @@ class HeldSandbox:
             SandboxError: it could not be built; says why.
         """
         deadline = time.monotonic() + SETUP_SECONDS
-        handle = -1
+        first = None
         while time.monotonic() < deadline:
-            if handle < 0:
-                handle = self._first_process()
-            tree = open_tree(self._first_pid(), handle) if handle >= 0 else None
+            first = first or self._first_process()
+            tree = open_tree(*first) if first is not None else None
             if tree is not None:
                 return tree
             if self.outer.poll() is not None:
                 break
             await asyncio.sleep(LOOK_SECONDS)
-        if handle >= 0:
-            os.close(handle)
+        if first is not None:
+            os.close(first[1])
         raise self._failure()
 
-    def release(self, program: bytes) -> None:
-        """Let the command run, under this filter."""
-        with suppress(BrokenPipeError):  # it has ended in the meantime: its exit tells
+    async def release(self, program: bytes, tree: ProcessTree) -> None:
+        """Let the command run, under this filter.
+
+        Raises:
+            SandboxError: the sandbox ended.
+        """
+        deadline = time.monotonic() + SETUP_SECONDS
+        with suppress(BrokenPipeError):  # it has ended: seen below
             os.write(self._gate, program)
-        os.close(self._gate)
+        self._close_gate()
+        while not tree.is_filtered("1"):
+            if self.outer.poll() is not None or time.monotonic() > deadline:
+                raise self._failure()
+            await asyncio.sleep(LOOK_SECONDS)
+        with suppress(RunnerError):  # it has ended: whoever waits for its end learns why
+            await self.stdin.write(GO)
+
+    def _close_gate(self) -> None:
+        if self._gate >= 0:
+            os.close(self._gate)
+            self._gate = -1
 
     def abandon(self) -> None:
         """End it and let go of everything, unreleased."""
         self.outer.kill()
         self.outer.wait()
-        os.close(self._gate)
+        self._close_gate()
         os.close(self.status)
         for end in (self.stdin, self.stdout, self.log):
             end.finish()
 
-    def _first_process(self) -> int:
-        """The pidfd of the sandbox's first process, or -1 while it is not known."""
-        with suppress(BlockingIOError):
-            self._first_line += os.read(self.status, 4096)
-        if b"\n" not in self._first_line:
-            return -1
-        pid = self._first_pid()
+    def _first_process(self) -> tuple[int, int] | None:
+        """The sandbox's first process and its pidfd, or None while it is not known."""
+        line, ended, _ = os.pread(self.status, 4096, 0).partition(b"\n")
+        if not ended:
+            return None
+        pid = int(json.loads(line)["child-pid"])
         try:
             handle = os.pidfd_open(pid)
         except ProcessLookupError:
-            return -1
+            return None
         if _parent(pid) == self.outer.pid:
-            return handle
+            return pid, handle
         os.close(handle)
-        return -1
-
-    def _first_pid(self) -> int:
-        return int(json.loads(self._first_line.split(b"\n", maxsplit=1)[0])["child-pid"])
+        return None
 
     def _failure(self) -> SandboxError:
         self.outer.kill()
         self.outer.wait()
         self.log.finish()
-        return explain_failure(self.log.rest().decode("utf-8", "replace"))
+        complaint = self.log.rest().decode("utf-8", "replace")
+        return explain_failure(complaint or f"its world was not there within {SETUP_SECONDS:g} s")
 
 
 def spawn(argv: Argv, user: JobUser | None) -> HeldSandbox:
@@ -134,11 +154,12 @@ def spawn(argv: Argv, user: JobUser | None) -> HeldSandbox:
         stdin_read, stdin = _pair(theirs, ours, user, OUTPUT_BYTES, writes=True)
         stdout_write, stdout = _pair(theirs, ours, user, OUTPUT_BYTES, writes=False)
         log_write, log = _pair(theirs, ours, user, LOG_BYTES, writes=False)
-        status_write, status = _pair(theirs, ours, user, 0, writes=False)
+        status = os.memfd_create("corpgrid-status", os.MFD_CLOEXEC)
+        ours.callback(os.close, status)
         outer = _popen(
-            argv(gate_read, status_write),
+            argv(gate_read, status),
             user,
-            pass_fds=(gate_read, status_write),
+            pass_fds=(gate_read, status),
             stdio=(stdin_read, stdout_write, log_write),
         )
         ours.pop_all()
@@ -159,7 +180,8 @@ def _popen(
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
-            argv,
+            [own_mark(), *argv[1:]],
+            executable=argv[0],
             stdin=stdio[0],
             stdout=stdio[1],
             stderr=stdio[2],

@@ -5,7 +5,7 @@ How a sandbox starts, so that no code of a job runs before everything is in plac
 1. bubblewrap is started as the sandbox's user, with nothing of the agent's environment and no descriptor but its own;
 2. it builds the job's world, then waits for its system call filter, which the agent holds back;
 3. the agent sees the world built, moves its first process into a control group and sets its limits;
-4. only then is the filter sent, and the command runs.
+4. the filter is sent, and the command let go once the sandbox is tied to the agent's life.
 
 The sandbox ends with the *thread* that started it (``PR_SET_PDEATHSIG``): start sandboxes from the thread of an event
 loop that lives as long as they do.
@@ -32,6 +32,7 @@ from corpgrid.host.sandbox_limits import (
     counts_processes_per_namespace,
     resource_limits,
 )
+from corpgrid.host.sandbox_orphans import end_orphans
 from corpgrid.host.sandbox_process import LinuxProcess, Parts
 from corpgrid.host.sandbox_selftest import probe_gates
 from corpgrid.host.sandbox_tree import ProcessTree
@@ -74,6 +75,7 @@ class LinuxSandbox:
         self._driver_folders = driver_folders
         self._scratch = scratch
         self.cgroups: Cgroups | None = find_cgroups() if use_cgroups else None
+        end_orphans()
         if self.cgroups is not None:
             self.cgroups.sweep()
         self._memory_accounted = self.cgroups is not None and self.cgroups.accounts_memory
@@ -108,8 +110,9 @@ class LinuxSandbox:
                 watch=self._watch(tree, spec),
                 cgroup=cgroup,
             )
+            undo.callback(os.close, parts.outer_handle)
+            await held.release(program, tree)
             undo.pop_all()
-        held.release(program)
         return LinuxProcess(parts)
 
     def _plumbing(self, seccomp: int, status: int) -> Plumbing:

@@ -38,7 +38,7 @@ class Parts:
     Attributes:
         outer: bubblewrap's outer process, and ``outer_handle`` its pidfd.
         tree: all that runs below it.
-        status: descriptor on which bubblewrap tells whether it ran the command.
+        status: descriptor of the file in which bubblewrap tells whether it ran the command.
         stdin: to the command's standard input.
         stdout: from its standard output.
         log: from its standard error.
@@ -158,7 +158,7 @@ class LinuxProcess:
         _wait_for_end(parts.tree.handle)
         parts.outer.wait()
         self._ended = True
-        self._ran = b"exit-code" in os.read(parts.status, 4096)
+        self._ran = b"exit-code" in os.pread(parts.status, 4096, 0)
         self._reason = self._reason or self._out_of_memory()
         for end in (parts.stdin, parts.stdout, parts.log):
             end.finish()

@@ -95,6 +95,10 @@ class ProcessTree:
         finally:
             os.close(process)
 
+    def is_filtered(self, name: str) -> bool:
+        """Whether a member has its system call filter."""
+        return b"\nSeccomp:\t2\n" in self.read(f"{name}/status")
+
     def kill(self) -> None:
         """End the first process: the kernel ends all others with it."""
         with contextlib.suppress(ProcessLookupError):

@@ -14,7 +14,6 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import importlib
-import importlib.util
 import os
 import select
 import sys
@@ -30,6 +29,7 @@ from corpgrid.runner.workspace import Workspace
 from corpgrid.wire.frames import Frame, FrameReader, encode_frame
 
 _READ_BYTES = 64 << 10
+_WARM = ("cloudpickle", "traceback", "corpgrid.runner.engines.python")
 
 
 def main(*, job: str, work: str) -> None:
@@ -118,8 +118,9 @@ def _take_pipes() -> tuple[int, int, int]:
 def _warm_up(control_in: int) -> None:
     """While no job waits, import what most jobs need."""
     waiting, _, _ = select.select([control_in], [], [], 0)
-    if not waiting and importlib.util.find_spec("cloudpickle"):
-        importlib.import_module("cloudpickle")
+    if not waiting:
+        for name in _WARM:
+            importlib.import_module(name)
 
 
 def _frames(control_in: int) -> Iterator[Frame]:

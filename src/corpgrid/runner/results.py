@@ -9,8 +9,7 @@ Describing an exception runs code of the job (``__str__``), so it may raise, and
 
 from __future__ import annotations
 
-import traceback
-from pathlib import Path
+import os
 from types import TracebackType
 from typing import Any
 
@@ -21,7 +20,7 @@ MAX_TRACEBACK_CHARACTERS = 16 << 10
 
 _name_of_type = type.__dict__["__name__"].__get__
 """A class's own name; its metaclass has no say in it."""
-_OURS = str(Path(__file__).parent.parent)
+_OURS = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - importing pathlib is a quarter of a runner's start
 
 
 class Failure(Exception):  # noqa: N818 - it is how a task ends, and no fault of the runner
@@ -65,6 +64,8 @@ def failure_of(cause: BaseException) -> tuple[str, str]:
 
 
 def _describe(cause: BaseException) -> str:
+    import traceback  # noqa: PLC0415 - costs a tenth of a runner's start, and most runners never need it
+
     return "".join(traceback.format_exception(type(cause), cause, _frames_of_the_job(cause.__traceback__)))
 
 

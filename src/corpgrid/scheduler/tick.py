@@ -29,7 +29,7 @@ from typing import TypeVar
 
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Effects, Need, View
-from corpgrid.domain.events import Event, Polled, Submitted
+from corpgrid.domain.events import Event, JobSubmitted, Polled, Submitted
 from corpgrid.domain.job import TaskState
 from corpgrid.domain.messages import PollReply
 from corpgrid.errors import CorpGridError, GridError, OverloadedError, StaleError, StoreError, UnavailableError
@@ -123,6 +123,9 @@ class Tick:
         waiter = _Waiter(event, loop.create_future())
         self._waiters[event.ticket] = waiter
         self._queue.append(waiter)
+        if isinstance(event, JobSubmitted):
+            # Its tasks are placed in the tick that admits it.
+            self._parked.stir()
         self._wake.set()
         timer = loop.call_at(_step(loop.time(), wait_seconds), self._wait_over, waiter) if wait_seconds > 0 else None
         try:
@@ -250,7 +253,8 @@ class Tick:
         self._counters.parked_polls = len(self._parked)
         if not self._parked:
             return
-        if effects.new_jobs or any(task.open and task.state in _WANTING for task in effects.tasks):
+        left = any(new.job.counts.leased < new.job.tasks for new in effects.new_jobs)
+        if left or any(task.open and task.state in _WANTING for task in effects.tasks):
             self._parked.stir()
         elif not view.ready and any(isinstance(event, Polled) for event in events):
             self._parked.calm()

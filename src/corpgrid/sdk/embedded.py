@@ -1,70 +1,135 @@
 """A grid of one's own for as long as a program runs: ``corpgrid up`` as a child process, on a socket nobody else can
 open.
 
-The child ends when its standard input does, so that it never outlives the program that started it, however that ends.
+* The child ends when its standard input does, and removes its folder then: it never outlives the program that started
+  it, however that ends, and leaves nothing behind.
+* It is in a session of its own: a Ctrl-C in the terminal reaches the program, which decides what to do with its grid.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
-import shutil
+import os
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from corpgrid.errors import UnavailableError
+from corpgrid.agent.removal import remove_tree
+from corpgrid.errors import CorpGridError, UnavailableError
+from corpgrid.sdk.text import printable
+from corpgrid.wire.convert_errors import CLASSES
 
-_STOP_SECONDS = 15
+_STOP_SECONDS = 15.0
+_SAID_BYTES = 4_096
 
 
 class Ready(NamedTuple):
-    """What a started grid says of itself: where it listens, and the key that its agents trust."""
+    """What a started grid says of itself: where it listens, the key that its agents trust, and where it keeps both."""
 
     address: str
     key: Path
+    folder: Path
 
 
 class EmbeddedGrid:
-    """A running child grid; ``close`` ends it and removes what it kept."""
+    """A running child grid; ``close`` ends it.
 
-    def __init__(self, *, agents: int = 1) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="corpgrid-"))
-        # The job user must be able to walk through it; what is private below it is closed by its own mode.
-        self._folder.chmod(0o711)
-        self._log = (self._folder / "up.log").open("wb")
-        command = [sys.executable, "-m", "corpgrid", "up", "--folder", str(self._folder), "--with-parent", "--json"]
+    Args:
+        agents: how many agents it has.
+        start_seconds: how long it may take until it is ready.
+
+    Raises:
+        CorpGridError: it did not start, and this is why.
+    """
+
+    def __init__(self, *, agents: int, start_seconds: float) -> None:
+        self._pid = os.getpid()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the grid
         self._process = subprocess.Popen(
-            [*command, "--agents", str(agents)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log
+            [sys.executable, "-m", "corpgrid", "up", "--temporary", "--with-parent", "--json", f"--agents={agents}"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            start_new_session=True,
         )
-        self.ready = self._wait_ready()
+        self._folder: Path | None = None
+        atexit.register(self.close)
+        try:
+            self.ready = self._wait_ready(start_seconds)
+        except BaseException:
+            self.close()
+            raise
+        self._folder = self.ready.folder
+
+    def failure(self) -> CorpGridError | None:
+        """Why it ended by itself, if it did."""
+        if self._process.poll() is None:
+            return None
+        return _error(self._said(), f"the embedded grid ended by itself (exit status {self._process.returncode})")
 
     def close(self) -> None:
-        """End the grid and wait until nothing of it is left."""
+        """End the grid and wait until nothing of it is left; a second call does nothing."""
+        if os.getpid() != self._pid:  # a fork of the program that owns it
+            return
+        atexit.unregister(self.close)
         with contextlib.suppress(OSError):
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+            _pipe(self._process.stdin).close()
         try:
             self._process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        _pipe(self._process.stdout).close()
         self._log.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._folder is not None:
+            remove_tree(self._folder)
 
-    def _wait_ready(self) -> Ready:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+    def _wait_ready(self, seconds: float) -> Ready:
+        late = threading.Event()
+
+        def give_up() -> None:
+            late.set()
+            self._process.kill()
+
+        timer = threading.Timer(seconds, give_up)
+        timer.daemon = True
+        timer.start()
+        try:
+            line = _pipe(self._process.stdout).readline()
+        finally:
+            timer.cancel()
         try:
             told = json.loads(line)
-            return Ready(address=told["address"], key=Path(told["key"]))
+            return Ready(address=told["address"], key=Path(told["key"]), folder=Path(told["folder"]))
         except (ValueError, KeyError, TypeError):
-            self._process.kill()
-            self._process.wait()
-            said = (self._folder / "up.log").read_text(errors="replace").strip()
-            self.close()
-            raise UnavailableError(f"the embedded grid did not start: {said[-2000:]}") from None
+            self._process.wait(_STOP_SECONDS)
+            after = f" within {seconds:g} s (grid.start_seconds)" if late.is_set() else ""
+            raise _error(self._said(), f"the embedded grid did not start{after}") from None
+
+    def _said(self) -> str:
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(size - _SAID_BYTES, 0))
+        return printable(self._log.read().decode(errors="replace").strip())
+
+
+def _error(said: str, what: str) -> CorpGridError:
+    """The error that the child printed last, as what it was; otherwise what it said."""
+    last = said.rpartition("\n")[2]
+    try:
+        told: Any = json.loads(last)
+        kind = CLASSES.get(told["error"], UnavailableError)
+        if kind.__init__ is not CorpGridError.__init__:
+            kind = UnavailableError
+        return kind(f"{what}: {told['message']}", remedy=told["remedy"])
+    except (ValueError, KeyError, TypeError):
+        return UnavailableError(f"{what}: {said}" if said else what, remedy="`corpgrid doctor` says what is wrong here.")
+
+
+def _pipe(pipe: Any) -> Any:
+    assert pipe is not None, "both were asked for"
+    return pipe

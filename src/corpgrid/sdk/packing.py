@@ -1,10 +1,10 @@
-"""Code into bundles: a Python function with all that it refers to, or a folder with an entry.
+"""Python objects into bytes that mean the same on a device: functions, and arguments that are not data.
 
-* A function is pickled *by value* (cloudpickle), together with every module of the caller that is not installed: what
-  runs on a device is what stands here, not what happens to be installed there.  It needs the same minor version of
-  Python.
-* Source files travel as they are, and run on any Python that the entry supports.
-* The pickle is inside the signed bundle, and nowhere else: results come back as data.
+* What is the caller's own travels *by value* (cloudpickle): the function, and all that it refers to in modules that are
+  not installed.  What runs on a device is what stands here, as it is now.
+* What is installed travels *by name*, and must be in one of the job's packages: a device has Python's own modules and
+  nothing else.  A name that no device could find is an error here, and not on a hundred devices.
+* The bytes are inside what the submitter signs, and are opened inside the sandbox alone: results come back as data.
 """
 
 from __future__ import annotations
@@ -12,100 +12,138 @@ from __future__ import annotations
 import io
 import platform
 import sys
-import sysconfig
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from importlib import metadata
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import cloudpickle
 
-from corpgrid.errors import BundleError
-from corpgrid.trust.bundle import BundleFile
+from corpgrid.errors import BundleError, CorpGridError
 
-FUNCTION_FILE = "function.pkl"
+_ON_EVERY_DEVICE = frozenset({*sys.stdlib_module_names, "__main__", "__mp_main__", "cloudpickle", "corpgrid", "msgpack"})
+_INSTALLED = ("site-packages", "dist-packages")
+_REGISTRY = threading.RLock()
+"""What cloudpickle takes by value is one setting for the whole process."""
+
+
+class Packed(NamedTuple):
+    """An object as bytes.
+
+    Attributes:
+        modules: the installed packages to which it refers by name.
+    """
+
+    content: bytes
+    modules: frozenset[str] = frozenset()
 
 
 def python_minor() -> str:
-    """This interpreter's minor version, such as ``3.11``."""
+    """This interpreter's minor version, such as ``3.11``; what is pickled needs the same."""
     return ".".join(platform.python_version_tuple()[:2])
 
 
-def function_files(function: Callable[..., Any]) -> dict[str, BundleFile]:
-    """A bundle's files for a function.
+def pack(value: Any, *, what: str) -> Packed:
+    """An object as bytes.
+
+    Args:
+        value: any object that can be pickled by value.
+        what: how an error calls it.
 
     Raises:
         BundleError: it refers to something that cannot travel, such as an open file or a lock.
     """
     buffer = io.BytesIO()
-    with _local_modules_by_value():
+    pickler = _Pickler(buffer)
+    with local_by_value():
         try:
-            cloudpickle.CloudPickler(buffer).dump(function)
-        except Exception as error:
-            name = getattr(function, "__qualname__", repr(function))
+            pickler.dump(value)
+        except RecursionError as error:
             raise BundleError(
-                f"{name} cannot travel: {error}",
-                remedy="Open files, locks and connections inside the function, not outside of it.",
+                f"{what} cannot travel: it refers to itself in too deep a circle",
+                remedy="Import what it needs inside the function, or send the modules as files with a job file.",
             ) from error
-    return {FUNCTION_FILE: BundleFile(content=buffer.getvalue(), executable=False)}
+        except CorpGridError:
+            raise
+        except Exception as error:
+            deep = "recursion" in str(error)
+            raise BundleError(f"{what} cannot travel: {error}", remedy=_CIRCLE if deep else _OPEN) from error
+    return Packed(buffer.getvalue(), frozenset(pickler.modules))
 
 
-def folder_files(base: Path, patterns: Sequence[str]) -> dict[str, BundleFile]:
-    """A bundle's files for a folder: everything that matches, by its path below ``base``.
+_OPEN = "Open files, locks and connections inside the function, not outside of it."
+_CIRCLE = "Let the function refer to functions instead of modules, or send the modules as files with a job file."
+
+
+def require_packages(what: str, modules: frozenset[str], provided: frozenset[str]) -> None:
+    """See that devices will find the packages to which something refers.
+
+    Args:
+        what: how an error calls it.
+        modules: the packages, by the name under which they are imported.
+        provided: those that the job brings.
 
     Raises:
-        BundleError: a pattern matches nothing, or leads out of the folder.
+        BundleError: one is missing.
     """
-    found: dict[str, BundleFile] = {}
-    for pattern in patterns:
-        matches = [path for path in _expand(base, pattern) if path.is_file()]
-        if not matches:
-            raise BundleError(
-                f"files: {pattern!r} matches nothing in {base}", remedy="Correct the pattern, or create the file."
-            )
-        for path in matches:
-            name = path.relative_to(base).as_posix()
-            executable = bool(path.stat().st_mode & 0o100)
-            found[name] = BundleFile(content=path.read_bytes(), executable=executable)
-    return found
+    missing = sorted(modules - provided)
+    if not missing:
+        return
+    owners = metadata.packages_distributions()
+    names = sorted({owner for module in missing for owner in owners.get(module, [module])[:1]})
+    raise BundleError(
+        f"{what} refers to {', '.join(missing)}, which is in none of the job's packages",
+        remedy=f"Give packages={names!r}, or a requirements file; a device has Python's own modules and nothing else.",
+    )
 
 
-def _expand(base: Path, pattern: str) -> Iterable[Path]:
-    if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-        raise BundleError(f"files: {pattern!r} leads out of {base}", remedy="Name files below the job file's folder.")
-    direct = base / pattern
-    if direct.is_dir():
-        return sorted(path for path in direct.rglob("*") if "__pycache__" not in path.parts)
-    return sorted(base.glob(pattern))
+class _Pickler(cloudpickle.Pickler):
+    """Notes which installed packages the pickle will import."""
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.modules: set[str] = set()
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Called for every object but the plainest."""
+        reduced = super().reducer_override(obj)
+        if reduced is NotImplemented:  # it goes by name, if it has one
+            name = obj.__name__ if isinstance(obj, ModuleType) else getattr(obj, "__module__", None)
+            named = isinstance(obj, ModuleType | type) or callable(obj)
+            if named and isinstance(name, str):
+                self._note(name)
+        return reduced
+
+    def _note(self, name: str) -> None:
+        top = name.partition(".")[0]
+        module = sys.modules.get(name)
+        if top not in _ON_EVERY_DEVICE and module is not None and not is_local(module):
+            self.modules.add(top)
 
 
 @contextmanager
-def _local_modules_by_value() -> Iterator[None]:
-    registered = []
-    for module in list(sys.modules.values()):
-        if is_local(module):
-            cloudpickle.register_pickle_by_value(module)
-            registered.append(module)
-    try:
-        yield
-    finally:
+def local_by_value() -> Iterator[None]:
+    """Within it, cloudpickle takes the caller's own modules by value."""
+    with _REGISTRY:
+        known = cloudpickle.list_registry_pickle_by_value()
+        registered = [module for module in list(sys.modules.values()) if is_local(module)]
+        registered = [module for module in registered if module.__name__ not in known]
         for module in registered:
-            cloudpickle.unregister_pickle_by_value(module)
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            for module in registered:
+                cloudpickle.unregister_pickle_by_value(module)
 
 
 def is_local(module: ModuleType) -> bool:
-    """Whether a module is the caller's own code: on disk, not installed, and neither Python's nor CorpGrid's."""
-    origin = getattr(module, "__file__", None)
-    name = getattr(module, "__name__", "")
-    if not isinstance(origin, str) or name == "__main__" or name.partition(".")[0] == "corpgrid":
+    """Whether a module is the caller's own code: Python source that is not installed, nor Python's, nor CorpGrid's."""
+    origin, name = getattr(module, "__file__", None), getattr(module, "__name__", "")
+    if not isinstance(origin, str) or not isinstance(name, str) or name.partition(".")[0] in _ON_EVERY_DEVICE:
         return False
-    if name.partition(".")[0] in sys.stdlib_module_names or name not in sys.modules:
+    if name not in sys.modules or not origin.endswith((".py", ".pyc")):
         return False
-    return not any(Path(origin).is_relative_to(folder) for folder in _installed_folders())
-
-
-def _installed_folders() -> list[str]:
-    paths: Mapping[str, str] = sysconfig.get_paths()
-    names = ("stdlib", "platstdlib", "purelib", "platlib")
-    return [paths[name] for name in names] + [sys.base_prefix + "/lib", "/usr/lib/python3/dist-packages"]
+    return not any(folder in origin for folder in _INSTALLED)

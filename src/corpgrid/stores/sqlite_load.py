@@ -6,9 +6,10 @@ pointers: leases name tasks, tasks name attempts, attempts name devices and leas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import merge
+from operator import itemgetter
 from typing import NamedTuple
 
 from corpgrid.domain.attempt import Attempt, AttemptState, Lease
@@ -34,6 +35,7 @@ from corpgrid.stores.sqlite_rows import (
 from corpgrid.trust.jobspec import decode_spec
 
 _SPECS_REMEMBERED = 10_000
+_KEY: Callable[[Task], TaskKey] = itemgetter(0, 1)
 
 
 class Counters(NamedTuple):
@@ -162,8 +164,9 @@ class _Load:
     def _follow(self, ready_rows: tuple[list[Row], list[Row]]) -> tuple[list[Row], list[Row]]:
         """The rows of all other tasks, and of all attempts; what they point at is wanted too."""
         fresh, tried = ready_rows
-        at_hand = {row[0] << INDEX_BITS | row[1] for rows in ready_rows for row in rows}
-        task_rows = self._database.rows_for("tasks_by_key", sorted(self._keys - at_hand))
+        if self._keys:
+            self._keys.difference_update(row[0] << INDEX_BITS | row[1] for rows in ready_rows for row in rows)
+        task_rows = self._database.rows_for("tasks_by_key", sorted(self._keys))
         keys = {row[0] << INDEX_BITS | row[1] for rows in (task_rows, tried) for row in rows if row[6]}
         attempt_rows = self._database.rows_for("attempts_by_key", sorted(keys))
         self._devices.update(row[3] for row in attempt_rows)
@@ -214,7 +217,7 @@ class _Load:
         job_id, device_id = known.jobs.id.__getitem__, known.devices.id.__getitem__
         task_rows, attempt_rows = rows
         tasks = tasks_of([*ready_rows[0], *ready_rows[1], *task_rows], job_id)
-        return {(task[0], task[1]): task for task in tasks}, by_task(attempts_of(attempt_rows, job_id, device_id))
+        return dict(zip(map(_KEY, tasks), tasks, strict=True)), by_task(attempts_of(attempt_rows, job_id, device_id))
 
     # -- what is derived
 

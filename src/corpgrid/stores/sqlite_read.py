@@ -58,7 +58,8 @@ class Reader:
     def tasks(self, job: JobId, states: Sequence[TaskState], after: int, limit: int) -> list[Task]:
         """``Store.tasks``."""
         first, last = self._range(job, after)
-        return tasks_of(self._rows("tasks", first, last, json.dumps(list(map(task_state_number, states))), limit), lambda _: job)
+        numbers = json.dumps(list(map(task_state_number, states)))
+        return tasks_of(self._rows("tasks", first, last, numbers, limit), lambda _: job)
 
     def attempts(self, job: JobId, index: int) -> list[Attempt]:
         """``Store.attempts``."""

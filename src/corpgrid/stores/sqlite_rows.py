@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any, TypeVar
 
@@ -52,6 +52,10 @@ ATTEMPT_STATES = (
 """By the number that stands for them in the file (the table ``words``): append, never reorder."""
 LAST_LIVE = ATTEMPT_STATES.index(AttemptState.YIELDED)
 
+_task: Callable[[Iterable[Any]], Task] = partial(tuple.__new__, Task)
+_attempt: Callable[[Iterable[Any]], Attempt] = partial(tuple.__new__, Attempt)
+"""``_make`` without its check of the length, which the statements give."""
+
 Word = TypeVar("Word", bound=StrEnum)
 
 
@@ -81,7 +85,7 @@ def tasks_of(rows: Sequence[Row], job_id: Callable[[int], JobId]) -> list[Task]:
         *rest,
         strict=True,
     )
-    return list(map(Task._make, columns))
+    return list(map(_task, columns))
 
 
 def task_values(tasks: Sequence[Task], number: Mapping[JobId, int]) -> list[Any]:
@@ -112,7 +116,7 @@ def attempts_of(
         *rest,
         strict=True,
     )
-    return list(map(Attempt._make, columns))
+    return list(map(_attempt, columns))
 
 
 def attempt_values(
@@ -123,7 +127,7 @@ def attempt_values(
         return []
     jobs, indexes, numbers, devices, owners, sites, purposes, epochs, states, *rest = zip(*attempts, strict=True)
     return _flat(
-        _attempt_keys(_keys(jobs, indexes, number), numbers),
+        _attempt_keys(jobs, indexes, numbers, number),
         map(device.__getitem__, devices),
         owners,
         sites,
@@ -269,10 +273,13 @@ def _keys(jobs: Sequence[JobId], indexes: Sequence[int], number: Mapping[JobId, 
     return [number[job] << INDEX_BITS | index for job, index in zip(jobs, indexes, strict=True)]
 
 
-def _attempt_keys(keys: Sequence[int], numbers: Sequence[int]) -> list[int]:
+def _attempt_keys(
+    jobs: Sequence[JobId], indexes: Sequence[int], numbers: Sequence[int], number: Mapping[JobId, int]
+) -> list[int]:
     if max(numbers) > LAST_NUMBER:
         raise StoreError(f"a task has more than {LAST_NUMBER + 1:,} attempts")
-    return [key << NUMBER_BITS | number for key, number in zip(keys, numbers, strict=True)]
+    places = zip(jobs, indexes, numbers, strict=True)
+    return [(number[job] << INDEX_BITS | index) << NUMBER_BITS | place for job, index, place in places]
 
 
 def _flat(*columns: Iterable[Any]) -> list[Any]:

@@ -82,7 +82,9 @@ def test_results_that_did_not_arrive_are_sent_again(refused):
     if refused:
         assert only(out, Register) == [Register((Epoch(1),))]
         out = made.registered(RegisterReply(device=DeviceId("dev_a"), session="t"), now=60.0)
-    sent = [item.index for kind in (Poll, Submit) for request in only(out, kind) for item in request.batches.get(JOB, [])]
+    sent = [
+        item.index for kind in (Poll, Submit) for request in only(out, kind) for item in request.batches.get(JOB, [])
+    ]
     assert sent == [0, 1]
 
 

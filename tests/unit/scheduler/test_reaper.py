@@ -94,26 +94,26 @@ async def test_a_scheduler_that_slept_takes_no_lease_away(world: World, slept_se
     assert {task.state for task in await world.scheduler.grid.tasks(job.id)} == {TaskState.LEASED}
 
 
-async def test_while_the_store_fails_no_lease_runs_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    actor = world.actor()
-    await actor.register()
-    job = await world.scheduler.grid.submit_job(await world.job())
-    await actor.poll()
-    made = reaper(world, sweep_seconds=1.0)
-    await made.sweep()
-    with monkeypatch.context() as failing:
+async def test_while_the_store_fails_no_lease_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(*_: object) -> None:
+        raise StoreError("disk full")
 
-        async def fail(*_: object) -> None:
-            raise StoreError("disk full")
-
-        failing.setattr(world.store, "transact", fail)
-        for _ in range(30):
-            world.clock.time += 1.0
-            with pytest.raises(UnavailableError):
-                await made.sweep()
-    world.clock.time += 1.0
-    await made.sweep()
-    assert {task.state for task in await world.scheduler.grid.tasks(job.id)} == {TaskState.LEASED}
+    async with World(store_pause_seconds=0.0, store_pause_longest_seconds=0.0).running() as world:
+        actor = world.actor()
+        await actor.register()
+        job = await world.scheduler.grid.submit_job(await world.job())
+        await actor.poll()
+        made = reaper(world, sweep_seconds=1.0)
+        await made.sweep()
+        with monkeypatch.context() as failing:
+            failing.setattr(world.store, "transact", fail)
+            for _ in range(30):
+                world.clock.time += 1.0
+                with pytest.raises(UnavailableError):
+                    await made.sweep()
+        world.clock.time += 1.0
+        await made.sweep()
+        assert {task.state for task in await world.scheduler.grid.tasks(job.id)} == {TaskState.LEASED}
 
 
 async def test_a_clock_that_stepped_back_is_no_outage(world: World) -> None:

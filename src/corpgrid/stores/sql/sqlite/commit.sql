@@ -20,10 +20,10 @@ VALUES (?, ?, ?)
 INSERT INTO job_shards (
   task, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev
 )
-WITH RECURSIVE shard (task) AS (
-  SELECT ?1 UNION ALL SELECT task + 1 FROM shard WHERE task < ?2
+WITH RECURSIVE counted (task) AS (
+  SELECT ?1 UNION ALL SELECT task + 1 FROM counted WHERE task < ?2
 )
-SELECT task, 1, 0, ?3, 0, 0, 0, -1, '', 0.0, 0 FROM shard
+SELECT task, 1, 0, ?3, 0, 0, 0, -1, '', 0.0, 0 FROM counted
 
 -- name: put_jobs
 WITH new (

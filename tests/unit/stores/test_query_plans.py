@@ -1,0 +1,113 @@
+"""Hot statements use their indexes, whatever the planner thinks of a table's size."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from corpgrid.stores.sqlite_database import Database
+from corpgrid.stores.sqlite_schema import migrate
+from corpgrid.stores.statements import statements
+
+INDEXES = {
+    "fresh_tasks": ["jobs_running", "job_shards_fresh"],
+    "tried_tasks": ["jobs_running", "job_shards_tried"],
+    "due_tasks": ["job_shards_due"],
+    "tainted_tasks": ["devices_barred", "job_shards_provisional"],
+    "tainted_jobs": ["devices_barred", "job_shards_provisional", "PRIMARY KEY"],
+    "expired_leases": ["leases_until"],
+    "leases_of_devices": ["leases_device"],
+    "leases_by_epoch": ["PRIMARY KEY"],
+    "live_tasks_of_epochs": ["PRIMARY KEY", "job_attempts_live"],
+    "live_tasks_of_devices": ["job_attempts_live"],
+    "tasks_by_key": ["PRIMARY KEY"],
+    "attempts_by_key": ["PRIMARY KEY"],
+    "jobs_by_number": ["PRIMARY KEY"],
+    "devices_by_number": ["PRIMARY KEY"],
+    "gpus": ["PRIMARY KEY"],
+    "specs": ["PRIMARY KEY"],
+    "contents": ["PRIMARY KEY"],
+    "settled_jobs": ["jobs_settled"],
+    "owners": ["devices_present"],
+    "standings": ["sqlite_autoindex_standings_1"],
+    "job_numbers": ["sqlite_autoindex_jobs_1"],
+    "device_numbers": ["sqlite_autoindex_devices_1"],
+    "put_jobs": ["PRIMARY KEY"],
+    "put_tasks": ["PRIMARY KEY"],
+    "drop_leases": ["PRIMARY KEY"],
+    "drop_leases_of_job": ["leases_job"],
+    "drop_gpus": ["PRIMARY KEY"],
+    "finalise": ["PRIMARY KEY"],
+    "cancel_tasks": ["PRIMARY KEY"],
+    "stop_attempts": ["PRIMARY KEY"],
+    "job": ["sqlite_autoindex_jobs_1"],
+    "jobs": ["jobs_newest"],
+    "tasks": ["PRIMARY KEY"],
+    "attempts": ["PRIMARY KEY"],
+    "ended": ["job_shards_ended", "PRIMARY KEY"],
+    "provisional": ["PRIMARY KEY"],
+    "batches": ["PRIMARY KEY"],
+    "device": ["sqlite_autoindex_devices_1"],
+    "checkpoints": ["checkpoints_task"],
+    "audit_log": ["PRIMARY KEY"],
+    "audit_log_of_subject": ["audit_log_subject"],
+    "referenced_results": ["PRIMARY KEY"],
+    "referenced_batches": ["PRIMARY KEY"],
+}
+SORTED = {
+    "fresh_tasks",
+    "tried_tasks",
+    "due_tasks",
+    "jobs",
+    "tasks",
+    "attempts",
+    "ended",
+    "provisional",
+    "audit_log",
+    "audit_log_of_subject",
+    "checkpoints",
+}
+"""These must not sort: their index gives the order, and the limit ends the work."""
+WHOLE_TABLES = {"devices", "all_gpus", "extend_leases", "grid", "last_tick", "put_grid", "add_metrics"}
+"""These read everything there is, or a table of one row."""
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory):
+    database = Database(tmp_path_factory.mktemp("plans") / "grid.db")
+    migrate(database, now=0.0)
+    yield database
+    database.close()
+
+
+def plan(database: Database, name: str) -> str:
+    text = statements("sqlite")[name]
+    numbered = [int(number) for number in re.findall(r"\?(\d)", text)]
+    values = [None] * (max(numbered) if numbered else text.count("?"))
+    return "\n".join(row[3] for row in database.connection.execute(f"EXPLAIN QUERY PLAN {text}", values))
+
+
+@pytest.mark.parametrize("name", sorted(INDEXES))
+def test_a_hot_statement_uses_its_index(database: Database, name: str) -> None:
+    found = plan(database, name)
+    for index in INDEXES[name]:
+        assert index in found, found
+
+
+@pytest.mark.parametrize("name", sorted(SORTED))
+def test_an_ordered_statement_does_not_sort(database: Database, name: str) -> None:
+    assert "USE TEMP B-TREE FOR ORDER BY" not in plan(database, name)
+
+
+@pytest.mark.parametrize("name", sorted(set(statements("sqlite")) - WHOLE_TABLES))
+def test_no_statement_reads_a_whole_table(database: Database, name: str) -> None:
+    scans = [line for line in plan(database, name).splitlines() if line.startswith("SCAN")]
+    tables = "devices|device_gpus|jobs|job_specs|job_shards|job_attempts|leases|result_batches|standings|audit_log"
+    whole = [line for line in scans if re.match(rf"SCAN ({tables}|shard|attempt|lease|barred)\b(?!.*USING)", line)]
+    assert not whole, whole
+
+
+def test_every_statement_is_known_to_sqlite(database: Database) -> None:
+    for name in statements("sqlite"):
+        plan(database, name)
