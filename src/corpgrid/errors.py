@@ -30,6 +30,8 @@ that travels over the wire and in ``--json``; ``exit_code`` is what the command 
     |   `-- TaskFailedError         one task failed everywhere it was tried
     |-- SandboxError                the sandbox cannot be had, or refused                   exit 6
     |-- RunnerError                 a runner broke its protocol or died
+    |   |-- LoadError               a runner could not load a job
+    |   `-- OutputError             what a task left in its working folder is refused
     |-- StoreError                  the store failed
     |   |-- StaleError              the rows changed since they were read; the tick is retried
     |   `-- MigrationError          the schema is not the one this program needs
@@ -263,6 +265,39 @@ class RunnerError(CorpGridError):
     """A runner broke its protocol or died."""
 
     code = "runner"
+
+
+class LoadError(RunnerError):
+    """A runner could not load a job.
+
+    Args:
+        reason: a short name: the runner's, or that of its end.
+        detail: the story.
+    """
+
+    code = "load"
+    default_remedy = "Correct the job's code or its packages as the story says."
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"the job cannot be loaded ({reason}): {detail.strip()}")
+        self.reason = reason
+        self.detail = detail
+
+
+class OutputError(RunnerError):
+    """What a task left in its working folder is refused.
+
+    Args:
+        reason: a short name, such as ``output_bytes`` or ``output_kind``.
+        detail: which file, and why.
+    """
+
+    code = "output"
+    default_remedy = "Leave plain files only, or raise the named limit in the job's limits."
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class StoreError(CorpGridError):

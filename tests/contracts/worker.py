@@ -21,9 +21,10 @@ import pytest
 
 from corpgrid.agent.progress import Finished, RunnerTask
 from corpgrid.agent.runner_spec import RunnerPlace, runner_spec, sandbox_limits
-from corpgrid.agent.worker import LoadError, Worker
+from corpgrid.agent.worker import Worker
 from corpgrid.domain.job import Limits
 from corpgrid.domain.messages import Outcome
+from corpgrid.errors import LoadError
 from corpgrid.ports import Sandbox
 from corpgrid.wire import data
 from tests.contracts import hostile_jobs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import struct
 import tracemalloc
 from typing import Any
 
@@ -123,15 +124,16 @@ def test_cut_or_lengthened_bytes_are_refused(value: Any, count: int):
         decode(content + b"\xc0" * count)
 
 
-@given(st.lists(st.sampled_from([b"\xdc\xff\xff", b"\xdd\x7f\xff\xff\xff", b"\xde\xff\xff", b"\xdf\x7f\xff\xff\xff"])))
-@settings(max_examples=50)
-def test_claims_make_no_room(headers: list[bytes]):
-    content = b"".join(headers) + b"\xc6\x7f\xff\xff\xff" + b"\x00" * 100_000
+@given(st.integers(2, 60), st.sampled_from([b"\xdd", b"\xdf"]), st.integers(1_000, 100_000))
+@settings(max_examples=30)
+def test_claims_make_no_room(levels: int, header: bytes, claimed: int):
+    """Lists in lists, each of which claims all bytes that follow as its entries."""
+    content = (header + struct.pack(">I", claimed)) * levels + b"\x00" * claimed
     tracemalloc.start()
     try:
         with pytest.raises(MalformedDataError):
             decode(content)
-        assert tracemalloc.get_traced_memory()[1] < 20 * len(content)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(content) + 100_000
     finally:
         tracemalloc.stop()
 

@@ -124,5 +124,3 @@ def as_root(prober: Prober) -> Iterator[None]:
         yield
     finally:
         prober.sandbox.user = user
-
-

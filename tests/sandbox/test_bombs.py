@@ -177,8 +177,10 @@ async def test_removal_follows_no_link(prober: Prober) -> None:
     kept = prober.folder / "kept"
     kept.mkdir()
     (kept / "file").touch()
-    await prober.run(f"import os\nos.symlink({str(kept)!r}, 'link')\nos.mkdir('closed')\nopen('closed/x', 'w')\n"
-                     "os.chmod('closed/x', 0)\nos.chmod('closed', 0)")
+    await prober.run(
+        f"import os\nos.symlink({str(kept)!r}, 'link')\nos.mkdir('closed')\nopen('closed/x', 'w')\n"
+        "os.chmod('closed/x', 0)\nos.chmod('closed', 0)"
+    )
     remove_tree(prober.work)
     assert not prober.work.exists()
     assert (kept / "file").exists()

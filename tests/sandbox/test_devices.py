@@ -41,7 +41,7 @@ async def test_only_harmless_devices_are_there(prober: Prober) -> None:
 
 
 async def test_nothing_is_left_to_start_later(prober: Prober) -> None:
-    found = await prober.probe(LATER, '/home/someone')
+    found = await prober.probe(LATER, "/home/someone")
     assert set(found.values()) <= REFUSED
 
 

@@ -42,7 +42,9 @@ async def test_the_ipc_namespace_is_what_parts_them(prober: Prober, monkeypatch:
     with without_flags(monkeypatch, "--unshare-all", added=spaces):  # type: ignore[arg-type]
         await prober.probe(LEAVE)
         found = await prober.probe(LOOK)
-        await prober.probe("for call_number, key in ((64, 0), ): identifier = libc.syscall(64, 4242, 0, 0); libc.syscall(66, identifier, 0, 0)\n"
-                           "identifier = libc.syscall(68, 4242, 0); libc.syscall(71, identifier, 0, 0)\n"
-                           "identifier = libc.syscall(29, 4242, 0, 0); libc.syscall(31, identifier, 0, 0)\nlibc.syscall(241, b'mine')")
+        await prober.probe(
+            "for call_number, key in ((64, 0), ): identifier = libc.syscall(64, 4242, 0, 0); libc.syscall(66, identifier, 0, 0)\n"
+            "identifier = libc.syscall(68, 4242, 0); libc.syscall(71, identifier, 0, 0)\n"
+            "identifier = libc.syscall(29, 4242, 0, 0); libc.syscall(31, identifier, 0, 0)\nlibc.syscall(241, b'mine')"
+        )
     assert found["queue"] == "ok"

@@ -116,7 +116,9 @@ async def test_without_both_the_host_is_reached(prober: Prober, host: Host, monk
     assert host.was_reached()
 
 
-async def test_a_network_grant_gives_the_internet_families_and_no_socket_of_the_host(prober: Prober, host: Host) -> None:
+async def test_a_network_grant_gives_the_internet_families_and_no_socket_of_the_host(
+    prober: Prober, host: Host
+) -> None:
     found = await prober.probe(REACH + FAMILIES, *host.arguments, network=True)
     assert found["loopback"] == "ok"
     assert host.was_reached()

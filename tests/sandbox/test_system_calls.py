@@ -109,7 +109,9 @@ async def test_the_filter_is_what_refuses_forged_keys(prober: Prober, monkeypatc
 async def test_clock_priorities_and_limits_are_not_raised(prober: Prober) -> None:
     found = await prober.probe(PRIORITIES)
     refused = {"EPERM", "EACCES", "ValueError"}
-    assert {found[name] for name in ("realtime", "ioprio realtime", "clock", "more descriptors", "core files")} <= refused
+    assert {
+        found[name] for name in ("realtime", "ioprio realtime", "clock", "more descriptors", "core files")
+    } <= refused
     assert found["nice"] in refused | {0}
 
 

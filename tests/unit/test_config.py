@@ -83,7 +83,7 @@ def test_the_file_is_found_in_the_configuration_folder_or_named_by_a_variable(tm
 def test_tomls_own_types_are_taken_as_they_are(tmp_path: Path) -> None:
     content = """
     [agent]
-    require_mains = false
+    allow_network = true
     idle_seconds = 60
     cpus = 3
     memory_bytes = "3 GiB"
@@ -94,7 +94,7 @@ def test_tomls_own_types_are_taken_as_they_are(tmp_path: Path) -> None:
     job_tasks = 1_000
     """
     config = load(path=written(tmp_path, content))
-    assert config.agent.require_mains is False
+    assert config.agent.allow_network is True
     assert config.agent.idle_seconds == 60.0
     assert type(config.agent.idle_seconds) is float
     assert (config.agent.cpus, config.agent.memory_bytes) == (3, 3 << 30)
@@ -124,7 +124,7 @@ def test_paths_are_relative_to_the_file_and_know_the_home(tmp_path: Path) -> Non
         ("CORPGRID_AGENT_CPUS", "", "a whole number"),
         ("CORPGRID_AGENT_CACHE_BYTES", "10 GB", "a whole number"),
         ("CORPGRID_AGENT_CACHE_BYTES", "-1", "at least 0"),
-        ("CORPGRID_AGENT_REQUIRE_MAINS", "maybe", "true or false"),
+        ("CORPGRID_AGENT_ALLOW_NETWORK", "maybe", "true or false"),
         ("CORPGRID_AGENT_SANDBOX", "none", "one of auto, bubblewrap"),
         ("CORPGRID_AGENT_THERMAL_HEADROOM_MIN", "1.5", "from 0 to 1"),
         ("CORPGRID_AGENT_FOLDER", "", "a path"),
@@ -150,7 +150,7 @@ def test_a_wrong_value_is_refused_with_its_name_its_source_and_what_it_must_be(
         "[agent]\ncpus = true",
         "[agent]\nname = 7",
         "[agent]\nlabels = [1]",
-        "[agent]\nrequire_mains = 1",
+        "[agent]\nallow_network = 1",
         "[agent]\nfolder = 1",
         "[agent]\nhours = 1979-05-27",
     ],

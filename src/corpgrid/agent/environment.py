@@ -149,6 +149,8 @@ class Environments:
             await asyncio.to_thread(os.sync)
             making.rename(self._root / key)
         except OSError as cause:
+            if (self._root / key / _SIZE).exists():  # another agent was faster
+                return
             raise StoreError(f"an environment cannot be made in {self._root}: {cause}") from cause
         finally:
             await asyncio.to_thread(remove_tree, making)

@@ -1,13 +1,15 @@
 """Looks at the host a few times a second, and says when work is no longer allowed, or allowed again.
 
 The probes run in one thread of their own, so that a slow one delays no reply, and the session hears of a change within
-one look.  An owner pauses their machine by a file ``paused`` in the agent's folder: empty for until it is removed, or
-with the moment (seconds since the epoch) until which it counts.
+one look.  Who cannot look must not work: a probe that fails, or gives no answer for ``SILENT_SECONDS``, blocks work
+until it answers again.  An owner pauses their machine by a file ``paused`` in the agent's folder: empty for until it is
+removed, or with the moment (seconds since the epoch) until which it counts.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -19,6 +21,10 @@ from corpgrid.agent.session import Host
 from corpgrid.domain.availability import HostState, Look, Memory, OwnerPolicy, look
 from corpgrid.ports import Clock, PowerProbe, PresenceProbe, ThermalProbe
 
+log = logging.getLogger(__name__)
+
+SILENT_SECONDS = 2.0
+_BLIND = "probes_silent"
 _DISK_STEP_BYTES = 64 << 20
 _HEADROOM_DIGITS = 1
 
@@ -46,24 +52,45 @@ class HostWatch:
         self._period_seconds = period_seconds
         self._memory = Memory()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="corpgrid-host")
+        self._looking: asyncio.Future[Host] | None = None
+        self._blind_because = ""
         self.last: Look | None = None
 
     async def first(self) -> Host:
         """One look, before any work."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, self._look)
+        return await self._see()
 
     async def run(self, changed: Callable[[Host], None]) -> None:
         """Look until cancelled."""
         before: Host | None = None
         try:
             while True:
-                seen = await self.first()
+                seen = await self._see()
                 if seen != before:
                     changed(seen)
                 before = seen
                 await asyncio.sleep(self._period_seconds)
         finally:
             self._thread.shutdown(wait=False)
+
+    async def _see(self) -> Host:
+        """What the host says now; a look that does not end in time is waited for by the next one."""
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().run_in_executor(self._thread, self._look)
+        await asyncio.wait({self._looking}, timeout=SILENT_SECONDS)
+        if not self._looking.done():
+            return self._blind(f"the probes have not answered for {SILENT_SECONDS:g} s")
+        looking, self._looking = self._looking, None
+        if (error := looking.exception()) is not None:
+            return self._blind(f"the probes failed: {type(error).__name__}: {error}")
+        self._blind_because = ""
+        return looking.result()
+
+    def _blind(self, reason: str) -> Host:
+        if reason != self._blind_because:
+            log.error("no work while nobody can tell whether it is allowed: %s", reason)
+        self._blind_because = reason
+        return Host(blockers=(_BLIND,))
 
     def _look(self) -> Host:
         now = self._clock.now()

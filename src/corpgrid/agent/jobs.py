@@ -1,9 +1,9 @@
 """Jobs on this device: nothing of a job is used before this agent has verified it itself.
 
-In this order: the signed specification (its key is trusted, it has not expired, it is the job that was granted), then the
-bundle (its digest is the one that was signed, its own signature holds, every file is canonical), the list of argument
-pages and each page, the wheels and the inputs (by their digests).  Code is unpacked to a folder that runners see
-read-only; pages are kept in memory, a few at a time.
+In this order: the signed specification (its key is trusted, it has not expired, it is the job that was granted), then
+the bundle (its digest is the one that was signed, its own signature holds, every file is canonical), the list of
+argument pages and each page, the wheels and the inputs (by their digests).  Code is unpacked to a folder that runners
+see read-only; pages are kept in memory, a few at a time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +22,17 @@ from corpgrid.agent.removal import remove_tree
 from corpgrid.agent.wheels import Wheel
 from corpgrid.domain.ids import Digest, JobId, KeyId
 from corpgrid.domain.job import JobSpec
-from corpgrid.errors import RefusedError, SignatureError, StoreError
+from corpgrid.errors import ExpiredError, RefusedError, SignatureError, StoreError
 from corpgrid.ports import Clock, SchedulerApi
-from corpgrid.trust.digest import digest
 from corpgrid.trust.bundle import BundleFile, VerifiedBundle, entry_fields, verify_bundle
+from corpgrid.trust.digest import digest
 from corpgrid.trust.jobspec import check_page_list, item_place, page_items, verify_job
 from corpgrid.trust.keys import Keyring
 
 _KEPT_JOBS = 32
+_KEPT_ENVELOPES = 4096
+"""More than an agent holds tasks, so that none waits here whose specification is gone."""
+_NAMED_JOBS = 64
 _KEPT_PAGES = 8
 _KEPT_BLOBS = 64
 _SPARE_BUNDLE_BYTES = 1 << 20
@@ -163,8 +167,10 @@ class Jobs:
 
     def learn(self, specs: Mapping[JobId, bytes]) -> None:
         """Keep signed specifications; they are verified when they are used."""
-        self._envelopes.update(specs)
-        while len(self._envelopes) > _KEPT_JOBS:
+        for job, envelope in specs.items():
+            self._envelopes[job] = envelope
+            self._envelopes.move_to_end(job)
+        while len(self._envelopes) > _KEPT_ENVELOPES:
             self._envelopes.popitem(last=False)
 
     def learn_blobs(self, blobs: Iterable[bytes]) -> None:
@@ -174,11 +180,15 @@ class Jobs:
             self._blobs.popitem(last=False)
 
     def known(self) -> tuple[JobId, ...]:
-        """Jobs whose specification is here."""
-        return tuple(self._envelopes)
+        """The jobs whose specification came or was used last, not all: they are named at each poll."""
+        return tuple(islice(reversed(self._envelopes), _NAMED_JOBS))
 
-    async def prepare(self, job: JobId) -> PreparedJob:
+    async def prepare(self, job: JobId, *, in_use: frozenset[JobId] = frozenset()) -> PreparedJob:
         """Verify and fetch everything of a job, once.
+
+        Args:
+            job: which.
+            in_use: jobs whose files are not let go of.
 
         Raises:
             TrustError: something in it does not hold.
@@ -189,16 +199,17 @@ class Jobs:
         if making is None:
             making = self._prepared[job] = asyncio.ensure_future(self._prepare(job))
         self._prepared.move_to_end(job)
+        if job in self._envelopes:
+            self._envelopes.move_to_end(job)
         try:
             prepared = await asyncio.shield(making)
         except BaseException:
-            if making.done():
-                self._prepared.pop(job, None)
+            if making.done() and self._prepared.get(job) is making:
+                del self._prepared[job]
             raise
         if self._clock.now() > prepared.spec.not_after:
-            # The signature was good once; whether it still is has to be asked again each time.
-            verify_job(self._envelopes[job], keyring=self._keyring, now=self._clock.now())
-        await self._forget_old()
+            raise ExpiredError(f"{job} was to be started before its signature ran out")
+        await self._forget_old(in_use | {job})
         return prepared
 
     async def _prepare(self, job: JobId) -> PreparedJob:
@@ -261,7 +272,7 @@ class Jobs:
             if not self._environments.has(wheels):
                 await asyncio.to_thread(_make_folder, folder)
                 for wheel in wheels:
-                    await self._api.fetch_blob(wheel.digest, wheel.path)
+                    await self._fetch(wheel.digest, wheel.path)
             return await self._environments.acquire(wheels)
         finally:
             await asyncio.to_thread(remove_tree, folder)
@@ -273,19 +284,25 @@ class Jobs:
         for name, blob in spec.inputs.items():
             target = folder / name
             await asyncio.to_thread(_make_folder, target.parent)
-            await self._api.fetch_blob(blob, target)
-            await asyncio.to_thread(target.chmod, _FILE_MODE)
+            await self._fetch(blob, target)
         return folder
 
-    async def _forget_old(self) -> None:
-        """Let go of the jobs, and of the code, that were used least recently."""
-        while len(self._prepared) > _KEPT_JOBS:
-            job, making = self._prepared.popitem(last=False)
-            self._envelopes.pop(job, None)
+    async def _fetch(self, blob: Digest, target: Path) -> None:
+        try:
+            await self._api.fetch_blob(blob, target)
+            await asyncio.to_thread(target.chmod, _FILE_MODE)
+        except OSError as error:
+            raise _no_room(target.parent, error) from error
+
+    async def _forget_old(self, in_use: frozenset[JobId]) -> None:
+        """Let go of the jobs, and of the code, that were used least recently and that no runner sees."""
+        spare = [job for job in self._prepared if job not in in_use][: max(len(self._prepared) - _KEPT_JOBS, 0)]
+        for making in [self._prepared.pop(job) for job in spare]:
             if _succeeded(making) and making.result().inputs is not None:
                 await asyncio.to_thread(remove_tree, making.result().folder)
-        while len(self._codes) > _KEPT_JOBS:
-            _, unpacking = self._codes.popitem(last=False)
+        seen = {making.result().spec.bundle for making in self._prepared.values() if _succeeded(making)}
+        unseen = [bundle for bundle, code in self._codes.items() if bundle not in seen and code.done()]
+        for unpacking in [self._codes.pop(bundle) for bundle in unseen[: max(len(self._codes) - _KEPT_JOBS, 0)]]:
             if _succeeded(unpacking):
                 code = unpacking.result()
                 if code.held is not None:

@@ -26,7 +26,7 @@ from corpgrid.agent.removal import remove_tree
 from corpgrid.domain.ids import Digest
 from corpgrid.domain.job import Limits
 from corpgrid.domain.messages import OutputFile
-from corpgrid.errors import RunnerError
+from corpgrid.errors import OutputError
 from corpgrid.trust.paths import clash, path_fault
 
 PutFile = Callable[[Path], Awaitable[Digest]]
@@ -39,19 +39,6 @@ _BLOCK_BYTES = 512
 _PRIVATE = 0o700
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-
-
-class OutputError(RunnerError):
-    """What a task left is refused.
-
-    Args:
-        reason: a short name, such as ``output_bytes`` or ``output_kind``.
-        detail: which file, and why.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
 
 
 class StagedFile(NamedTuple):

@@ -73,12 +73,11 @@ class WorkQueue:
 
     def finish(self, job: JobId, items: Iterable[Item]) -> None:
         """Running or queued tasks ended; those that are no longer held are dropped."""
-        outbox = self._outbox.setdefault(job, [])
         for item in items:
             task = self._running.pop((job, item.index, item.attempt), None)
             if task is None or task.epoch not in self._held:
                 continue
-            outbox.append(item._replace(epoch=task.epoch))
+            self._outbox.setdefault(job, []).append(item._replace(epoch=task.epoch))
             if item.outcome is Outcome.RESULT:
                 self._learn(job, item.seconds)
 
@@ -98,6 +97,7 @@ class WorkQueue:
             self._queued[job] = deque(task for task in queue if task.epoch not in lost)
         for job, items in self._outbox.items():
             self._outbox[job] = [item for item in items if item.epoch not in lost]
+        self._forget_empty()
         gone = [key for key, task in self._running.items() if task.epoch in lost]
         for key in gone:
             del self._running[key]
@@ -109,6 +109,7 @@ class WorkQueue:
         At least one is taken, however large.
         """
         taken: dict[JobId, list[Item]] = {}
+        self._forget_empty()
         for job, items in self._outbox.items():
             count = 0
             for item in items[:most]:
@@ -144,9 +145,9 @@ class WorkQueue:
         """Jobs with queued or running tasks."""
         return {job for job, queue in self._queued.items() if queue} | {key[0] for key in self._running}
 
-    def running(self, job: JobId) -> list[HeldTask]:
-        """Tasks of a job that a runner has."""
-        return [task for task in self._running.values() if task.job == job]
+    def is_running(self, job: JobId, index: int, attempt: int) -> bool:
+        """Whether what comes of this attempt is still wanted."""
+        return (job, index, attempt) in self._running
 
     @property
     def unfinished(self) -> int:
@@ -169,6 +170,11 @@ class WorkQueue:
         if seconds is None:
             return 1
         return max(1, min(self.grant_tasks, int(self.target_seconds / 5 / max(seconds, 1e-6))))
+
+    def _forget_empty(self) -> None:
+        """Jobs come and go for months."""
+        self._queued = {job: queue for job, queue in self._queued.items() if queue}
+        self._outbox = {job: items for job, items in self._outbox.items() if items}
 
     def _enough(self) -> int:
         known = [self._seconds[job] for job in self.active_jobs() if job in self._seconds]

@@ -10,7 +10,7 @@ from corpgrid.agent.session import Batches, Beat, Instruction, Poll, Register, S
 from corpgrid.domain.device import Facts
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.messages import Batch, HeartbeatRequest, PollRequest, RegisterRequest, SubmitRequest
-from corpgrid.errors import CorpGridError, RefusedError
+from corpgrid.errors import CorpGridError, OverloadedError, RefusedError, UnavailableError
 from corpgrid.ports import Clock, SchedulerApi
 from corpgrid.trust.keys import PrivateKey
 from corpgrid.trust.results import sign_batch, sign_registration
@@ -53,10 +53,11 @@ class Requests:
             instructions = await self._ask(request, known_jobs)
         except CorpGridError as error:
             if not self._offline:
-                log.warning("no answer from the scheduler: %s", error)
+                log.warning("%s was not answered: %s", type(request).__name__.lower(), error)
             self._offline = True
             refused = isinstance(error, RefusedError)
-            return self._session.failed(request, refused=refused, now=self._clock.monotonic())
+            fault = "" if refused or isinstance(error, (UnavailableError, OverloadedError)) else error.explain()
+            return self._session.failed(request, refused=refused, fault=fault, now=self._clock.monotonic())
         if self._offline:
             log.info("the scheduler answers again")
         self._offline = False

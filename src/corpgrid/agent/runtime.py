@@ -48,9 +48,12 @@ def lay_out(root: Path) -> Path:
     making = root / f".making-{secrets.token_hex(8)}"
     try:
         _write(files, making)
-        if target.exists():
+        if target.exists() and _digest_name(_present(target)) != name:
             target.rename(root / f"{making.name}-damaged")
         making.rename(target)
+    except OSError:
+        if _digest_name(_present(target)) != name:  # else another agent was faster
+            raise
     finally:
         for leftover in root.glob(f"{making.name}*"):
             shutil.rmtree(leftover)

@@ -3,12 +3,15 @@
 No sockets, no processes, no clock: ``supervisor`` carries the instructions out and feeds back what came of them.
 
 * **The owner comes first.**  The moment the host no longer allows work, everything is frozen; if that lasts longer than
-  ``yield_grace_seconds``, it is stopped, and every task is handed back so that it runs elsewhere.  On battery there
-  is no grace.  No word of the scheduler is waited for.
-* ``should_continue = false`` in any reply is obeyed at once, in the same way.
+  ``yield_grace_seconds``, every runner is ended, also one without a task, and every task is handed back so that it runs
+  elsewhere.  On battery there is no grace.  No word of the scheduler is waited for.
+* ``should_continue = false`` in any reply is obeyed at once: every runner is ended, every task handed back.
 * One poll, one submit and one heartbeat are under way at a time.  Results ride on a poll if one is due, else on a
   submit.
 * A refused session registers again and names what it still holds; nothing that runs is lost by a scheduler's restart.
+* Results that the scheduler will not take are cut down until the one that it chokes on stands alone: that one is
+  reported as crashed, and holds up no other.
+* A device that could not start anything rests, longer each time, so that it does not eat up what others could do.
 """
 
 from __future__ import annotations
@@ -18,12 +21,17 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from random import Random
 
-from corpgrid.agent.queue import HeldTask, WorkQueue
+from corpgrid.agent.queue import WorkQueue
 from corpgrid.domain.device import PowerStatus
 from corpgrid.domain.ids import DeviceId, Epoch, JobId
 from corpgrid.domain.messages import AgentSettings, AgentStatus, Item, Outcome, PollReply, RegisterReply, Reply
 
 _BATCH_ITEMS = 1024
+_FIRST_REST_SECONDS = 1.0
+_LONGEST_REST_SECONDS = 60.0
+_UNDELIVERABLE = "undeliverable"
+_STOPPING = "agent_stopping"
+_NEVER_SECONDS = 60.0
 
 
 class Link(Enum):
@@ -74,9 +82,10 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class LearnSpecs:
-    """Keep these signed specifications."""
+    """Keep these signed specifications, and the small blobs that came with them."""
 
     specs: dict[JobId, bytes]
+    blobs: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +143,12 @@ class Session:
         self._secret = ""
         self._told_to_stop = False
         self._frozen_at: float | None = None
+        self._yielded = False
         self._closing = False
+        self._closed_at = 0.0
+        self._rests = 0
+        self._rest_until = 0.0
+        self._most_items = _BATCH_ITEMS
         self._retry_at = 0.0
         self._failures = 0
         self._beat_at = 0.0
@@ -153,17 +167,19 @@ class Session:
 
     def polled(self, reply: PollReply, *, now: float) -> list[Instruction]:
         """A poll was answered."""
-        self.queue.sent((self._polling or {}).items())
+        self._arrived(self._polling)
         self._polling = None
         out: list[Instruction] = []
         if reply.specs:
-            out.append(LearnSpecs(dict(reply.specs)))
+            out.append(LearnSpecs(dict(reply.specs), reply.blobs))
         self.queue.add(reply.grants)
+        if self._closing:
+            self.queue.stop_all(_STOPPING)
         return out + self._replied(reply, now=now)
 
     def submitted(self, reply: Reply, *, now: float) -> list[Instruction]:
         """A submit was answered."""
-        self.queue.sent((self._submitting or {}).items())
+        self._arrived(self._submitting)
         self._submitting = None
         return self._replied(reply, now=now)
 
@@ -172,14 +188,16 @@ class Session:
         self._beating = False
         return self._replied(reply, now=now)
 
-    def failed(self, what: Register | Poll | Submit | Beat, *, refused: bool, now: float) -> list[Instruction]:
-        """A request was not answered, or its session was refused."""
+    def failed(
+        self, what: Register | Poll | Submit | Beat, *, refused: bool, now: float, fault: str = ""
+    ) -> list[Instruction]:
+        """A request was not answered, its session was refused, or something in it was (``fault`` says what)."""
         match what:
             case Poll():
-                self.queue.unsent((self._polling or {}).items())
+                self._bounced(self._polling, fault)
                 self._polling = None
             case Submit():
-                self.queue.unsent((self._submitting or {}).items())
+                self._bounced(self._submitting, fault)
                 self._submitting = None
             case Beat():
                 self._beating = False
@@ -206,26 +224,23 @@ class Session:
     def finished(self, job: JobId, items: Sequence[Item], *, now: float) -> list[Instruction]:
         """A runner brought items to their end."""
         self.queue.finish(job, items)
+        if any(item.outcome is Outcome.RESULT for item in items):
+            self._rests = 0
         return self.advance(now=now)
 
-    def not_started(self, tasks: Sequence[HeldTask]) -> None:
-        """A runner went away before it started these."""
-        self.queue.give_back(tasks)
-
-    def refuse(self, job: JobId, *, reason: str, detail: str, now: float) -> list[Instruction]:
-        """Nothing of a job can be started here."""
-        self.queue.take(job, self.queue.unfinished)
-        running = self.queue.running(job)
-        items = [
-            Item(task.index, task.attempt, task.epoch, Outcome.REFUSED, reason=reason, detail=detail)
-            for task in running
-        ]
-        return self.finished(job, items, now=now)
+    def rest(self, *, now: float) -> float:
+        """This device cannot start anything at the moment: ask for no work for a while; for how long."""
+        if now >= self._rest_until:
+            seconds = min(_FIRST_REST_SECONDS * 2.0 ** min(self._rests, 10), _LONGEST_REST_SECONDS)
+            self._rests += 1
+            self._rest_until = now + seconds
+        return self._rest_until - now
 
     def close(self, *, now: float) -> list[Instruction]:
-        """The agent is asked to end: hand everything back."""
+        """The agent is asked to end: hand everything back, and say goodbye."""
         self._closing = True
-        self.queue.stop_all("agent_stopping")
+        self._beat_at = self._closed_at = now
+        self.queue.stop_all(_STOPPING)
         return [StopRunners(), *self.advance(now=now)]
 
     @property
@@ -235,8 +250,11 @@ class Session:
 
     @property
     def drained(self) -> bool:
-        """Whether a closing agent has nothing left to say."""
-        return self._closing and not self.queue.to_send and self._submitting is None
+        """Whether a closing agent has nothing left to say, or nobody to say it to."""
+        if not self._closing or self.link is Link.DOWN:
+            return self._closing
+        under_way = self._submitting is not None or bool(self._polling) or self._beating
+        return not under_way and not self.queue.to_send and self._beat_at > self._closed_at
 
     # -- what to do now
 
@@ -257,25 +275,26 @@ class Session:
 
     def next_due(self, *, now: float) -> float:
         """Seconds until ``advance`` has something to do by time alone."""
-        moments = [self._beat_at if self.link is Link.UP else now + 60.0]
+        moments = [now + _NEVER_SECONDS]
         if now < self._retry_at:
-            moments = [self._retry_at]
-        if self._frozen_at is not None:
+            moments.append(self._retry_at)
+        elif self.link is Link.UP:
+            moments += [] if self._beating else [self._beat_at]
+            moments += [self._rest_until] if now < self._rest_until else []
+        if self._frozen_at is not None and not self._yielded:
             moments.append(self._frozen_at + self._grace)
         return max(0.0, min(moments) - now)
 
     def _requests(self, *, now: float) -> list[Instruction]:
         out: list[Instruction] = []
-        wanted = self.queue.wanted() if self.may_run else 0
+        wanted = self.queue.wanted() if self.may_run and now >= self._rest_until else 0
         if self._polling is None and wanted > 0:
-            batches = (
-                {} if self._submitting is not None else self.queue.take_outbox(_BATCH_ITEMS, self.settings.batch_bytes)
-            )
+            batches = {} if self._submitting is not None else self._outbox()
             self._polling = batches
             self._beat_at = now + self.settings.heartbeat_seconds
             out.append(Poll(self._status(), wanted, self.settings.poll_wait_seconds, batches))
         elif self._submitting is None and self.queue.to_send:
-            self._submitting = self.queue.take_outbox(_BATCH_ITEMS, self.settings.batch_bytes)
+            self._submitting = self._outbox()
             out.append(Submit(self._status(), self._submitting))
         if now >= self._beat_at and not self._beating:
             self._beat_at = now + self.settings.heartbeat_seconds
@@ -283,13 +302,38 @@ class Session:
             out.append(Beat(self._status()))
         return out
 
+    def _outbox(self) -> Batches:
+        return self.queue.take_outbox(self._most_items, self.settings.batch_bytes)
+
+    def _arrived(self, batches: Batches | None) -> None:
+        """The scheduler has these."""
+        if batches:
+            self.queue.sent(batches.items())
+            self._most_items = _BATCH_ITEMS
+
+    def _bounced(self, batches: Batches | None, fault: str) -> None:
+        """These did not arrive: send them again; with a fault in them, fewer at a time, to find the one that has it."""
+        if not batches:
+            return
+        count = sum(map(len, batches.values()))
+        if not fault or count > 1:
+            self.queue.unsent(batches.items())
+            self._most_items = max(1, count // 2) if fault else self._most_items
+            return
+        ((job, (item,)),) = batches.items()
+        if item.reason == _UNDELIVERABLE:
+            self.queue.sent(batches.items())  # nothing of it is left that could be at fault: its lease will run out
+            return
+        bare = Item(item.index, item.attempt, item.epoch, Outcome.CRASHED, reason=_UNDELIVERABLE, detail=fault)
+        self.queue.unsent([(job, [bare])])
+
     def _status(self) -> AgentStatus:
         return AgentStatus(
             device=self._device,
             session=self._secret,
             power=self.host.power,
             held=self.queue.held(),
-            blockers=self.host.blockers,
+            blockers=(*self.host.blockers, *([_STOPPING] if self._closing else [])),
             capacity=self.queue.slots,
             thermal_headroom=self.host.thermal_headroom,
             disk_free_bytes=self.host.disk_free_bytes,
@@ -306,8 +350,8 @@ class Session:
 
     def _obey(self, should_continue: bool, message: str) -> list[Instruction]:  # noqa: FBT001 - as the reply says it
         self.message = message
-        self._told_to_stop = not should_continue
-        if should_continue or not self.queue.unfinished:
+        before, self._told_to_stop = self._told_to_stop, not should_continue
+        if should_continue or (before and not self.queue.unfinished):
             return []
         self.queue.stop_all("told_to_stop")
         return [StopRunners()]
@@ -317,14 +361,15 @@ class Session:
         if self.host.allows_work:
             if self._frozen_at is None:
                 return []
-            self._frozen_at = None
+            self._frozen_at, self._yielded = None, False
             return [Thaw()]
         out: list[Instruction] = []
         if self._frozen_at is None:
             self._frozen_at = now
             out.append(Freeze())
         grace = self._grace if self.host.power.on_ac_power else 0.0
-        if self.queue.unfinished and now >= self._frozen_at + grace:
+        if now >= self._frozen_at + grace and (self.queue.unfinished or not self._yielded):
+            self._yielded = True
             self.queue.stop_all(self.host.reason)
             out.append(StopRunners())
         return out

@@ -4,29 +4,45 @@
   another, it is closed while a new one starts.
 * Short tasks are handed over by the hundred, the next ones while the last still run; long ones one at a time.
 * Nothing is started while the host forbids work; what a killed worker had not started goes back to the queue.
+* Whatever goes wrong with one job, a bug of CorpGrid included, ends that job's tasks here with a reason, and nothing
+  else.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from corpgrid.agent.jobs import PreparedJob
-from corpgrid.agent.outputs import OutputError, collect
+from corpgrid.agent.outputs import collect
 from corpgrid.agent.progress import Finished, RunnerTask
 from corpgrid.agent.queue import HeldTask
 from corpgrid.agent.runners import RunnerPool
 from corpgrid.agent.session import Session
-from corpgrid.agent.worker import LoadError, Worker
+from corpgrid.agent.worker import Worker
 from corpgrid.domain.ids import Digest, Epoch, JobId
 from corpgrid.domain.job import Isolation
 from corpgrid.domain.messages import Item, Outcome, OutputFile
-from corpgrid.errors import CorpGridError, UnavailableError
+from corpgrid.errors import (
+    CorpGridError,
+    LoadError,
+    OutputError,
+    SandboxError,
+    StoreError,
+    UnavailableError,
+    UsageError,
+)
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_AGAIN_SECONDS = 1.0
+_LOGGED_CHARACTERS = 500
 
 
 class Storage(NamedTuple):
@@ -90,15 +106,28 @@ class Slot:
             prepared = await self._runners.prepare(job)
             worker = await self._worker_for(prepared)
             await self._work(prepared, worker, finished)
-        except CorpGridError as error:
-            log.warning("job %s cannot run here: %s", job, error)
-            taken = self._session.queue.take(job, self._session.queue.unfinished)
-            finished(job, [_not_startable(task, error) for task in taken])
+        except (CorpGridError, OSError) as error:
+            self._cannot(job, error, finished)
             await self._close()
+        except Exception as error:
+            log.exception("job %s met a bug in CorpGrid", job)
+            self._cannot(job, error, finished)
+            await self._close()
+
+    def _cannot(self, job: JobId, error: Exception, finished: Callable[[JobId, Sequence[Item]], None]) -> None:
+        """The tasks of a job that wait here will not start: hand all of them back with the reason."""
+        if isinstance(error, LoadError) and error.reason == "killed":
+            return  # by the agent, which has seen to its tasks
+        log.warning("job %s cannot run here: %s", job, str(error)[:_LOGGED_CHARACTERS])
+        if isinstance(error, (OSError, StoreError, SandboxError)):
+            log.warning("this device takes no work for %.0f s", self._session.rest(now=time.monotonic()))
+        taken = self._session.queue.take(job, self._session.queue.unfinished)
+        finished(job, [_not_startable(task, error) for task in taken])
 
     async def _worker_for(self, prepared: PreparedJob) -> Worker:
         self._job = prepared.job
         if self.worker is not None and self.worker.alive and self._key == prepared.runner_key:
+            self._runners.serves(self.worker, prepared.job)
             return self.worker
         self._replace_later()
         self.worker, self._key = await self._runners.start(prepared), prepared.runner_key
@@ -116,44 +145,53 @@ class Slot:
         self, prepared: PreparedJob, worker: Worker, finished: Callable[[JobId, Sequence[Item]], None]
     ) -> None:
         """Feed the worker until the queue has no more of its job, or it is gone."""
-        queue, job = self._session.queue, prepared.job
-        alone = prepared.spec.isolation is Isolation.TASK
+        queue, alone = self._session.queue, prepared.spec.isolation is Isolation.TASK
         running: dict[tuple[int, int], HeldTask] = {}
-        while True:
-            most = 1 if alone else queue.chunk(job)
-            if self._session.may_run and worker.alive and len(running) <= (0 if alone else most // 2):
-                taken = queue.take(job, most)
-                running.update(((task.index, task.attempt), task) for task in taken)
-                items = await prepared.items([task.index for task in taken])
-                worker.give(RunnerTask(task.index, task.attempt, item) for task, item in zip(taken, items, strict=True))
-            if not running:
-                break
-            batch = await worker.next_batch()
-            if not batch:
-                break
-            for done in batch:
-                running.pop((done.index, done.attempt), None)
-            finished(job, [await self._item(done, prepared) for done in batch])
-            if alone:
-                break
-        queue.give_back(running.values())
+        try:
+            while True:
+                await self._feed(prepared, worker, running)
+                batch = await worker.next_batch() if running else []
+                if not batch:
+                    break
+                finished(prepared.job, [await self._item(done, prepared) for done in batch])
+                for done in batch:
+                    running.pop((done.index, done.attempt), None)
+                if alone:
+                    break
+        finally:
+            queue.give_back(running.values())
         if alone or not worker.alive:
             await self._close()
+
+    async def _feed(self, prepared: PreparedJob, worker: Worker, running: dict[tuple[int, int], HeldTask]) -> None:
+        """Hand over the next tasks when half of the last ones are done."""
+        queue, alone = self._session.queue, prepared.spec.isolation is Isolation.TASK
+        most = 1 if alone else queue.chunk(prepared.job)
+        if not (self._session.may_run and worker.alive and len(running) <= (0 if alone else most // 2)):
+            return
+        taken = queue.take(prepared.job, most)
+        running.update(((task.index, task.attempt), task) for task in taken)
+        items = await prepared.items([task.index for task in taken])
+        worker.give(RunnerTask(task.index, task.attempt, item) for task, item in zip(taken, items, strict=True))
 
     async def _item(self, done: Finished, prepared: PreparedJob) -> Item:
         """What the scheduler is told: large results and output files are stored first."""
         payload, blob = done.payload, Digest(b"")
         outcome, reason, detail = done.outcome, done.reason, done.detail
         outputs: tuple[OutputFile, ...] = ()
+        wanted = partial(self._session.queue.is_running, prepared.job, done.index, done.attempt)
         try:
             if len(payload) > self._session.settings.inline_bytes:
-                payload, blob = b"", await self._storage.put(payload)
+                payload, blob = b"", await _patiently(self._storage.put, payload, wanted)
             if done.outputs is not None:
-                outputs = await self._collect(done.outputs, prepared)
-        except OutputError as error:
-            outcome, reason, detail, payload, blob = Outcome.FAILED, error.reason, str(error), b"", Digest(b"")
-        except CorpGridError as error:
-            outcome, reason, detail, payload, blob = Outcome.CRASHED, error.code, error.explain(), b"", Digest(b"")
+                outputs = await self._collect(done.outputs, prepared, wanted)
+        except (OutputError, UsageError) as error:
+            reason = error.reason if isinstance(error, OutputError) else error.code
+            outcome, detail, payload, blob = Outcome.FAILED, error.explain(), b"", Digest(b"")
+        except (CorpGridError, OSError) as error:
+            log.warning("the result of task %d of %s cannot be stored: %s", done.index, prepared.job, error)
+            outcome, reason, detail = Outcome.CRASHED, _code(error), _explain(error)
+            payload, blob = b"", Digest(b"")
         return Item(
             index=done.index,
             attempt=done.attempt,
@@ -169,18 +207,48 @@ class Slot:
             outputs=outputs,
         )
 
-    async def _collect(self, folder: Path, prepared: PreparedJob) -> tuple[OutputFile, ...]:
+    async def _collect(self, folder: Path, prepared: PreparedJob, wanted: Callable[[], bool]) -> tuple[OutputFile, ...]:
         self._staged += 1
         staging = self._storage.staging / f"{self._number}-{self._staged}"
-        return await collect(folder, limits=prepared.spec.limits, staging=staging, put_file=self._storage.put_file)
+
+        async def put_file(path: Path) -> Digest:
+            return await _patiently(self._storage.put_file, path, wanted)
+
+        return await collect(folder, limits=prepared.spec.limits, staging=staging, put_file=put_file)
 
     async def _close(self) -> None:
         self._replace_later()
         await asyncio.gather(*self._closing)
 
 
-def _not_startable(task: HeldTask, error: CorpGridError) -> Item:
+async def _patiently(put: Callable[[T], Awaitable[Digest]], content: T, wanted: Callable[[], bool]) -> Digest:
+    """Store something, however long the scheduler is away, for as long as it is wanted."""
+    while True:
+        try:
+            return await put(content)
+        except UnavailableError:
+            if not wanted():
+                raise
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def _not_startable(task: HeldTask, error: Exception) -> Item:
     """Refused for good, or handed back because the scheduler could not be asked for what it needs."""
     outcome = Outcome.STOPPED if isinstance(error, UnavailableError) else Outcome.REFUSED
-    reason = error.reason if isinstance(error, LoadError) else error.code
-    return Item(task.index, task.attempt, task.epoch, outcome, reason=reason, detail=error.explain())
+    reason = error.reason if isinstance(error, LoadError) else _code(error)
+    return Item(task.index, task.attempt, task.epoch, outcome, reason=reason, detail=_explain(error))
+
+
+def _code(error: Exception) -> str:
+    """A short name: that of the error, or of what is wrong with this device."""
+    if isinstance(error, CorpGridError):
+        return error.code
+    return StoreError.code if isinstance(error, OSError) else "agent_fault"
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, CorpGridError):
+        return error.explain()
+    if isinstance(error, OSError):
+        return f"the device's disk failed: {error}\n  -> Make room on the disk of agent.folder."
+    return f"the agent failed on it: {type(error).__name__}: {error}\n  -> Please report it; the agent's log has more."

@@ -41,8 +41,9 @@ _CLOSE_SECONDS = 5.0
 class Supervisor:
     """One agent.  ``run`` works until ``stop`` is called."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts of an agent, by keyword
         self,
+        *,
         session: Session,
         requests: Requests,
         runners: RunnerPool,
@@ -58,13 +59,14 @@ class Supervisor:
         self._clock = clock
         self._work_came = asyncio.Condition()
         self._due = asyncio.Event()
-        self._stopping = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._told = ""
 
     def stop(self) -> None:
         """Hand everything back, then end."""
-        self._stopping.set()
+        if not self._over.done():
+            self._over.set_result(None)
 
     async def run(self) -> None:
         """Work until ``stop``; whatever happens, no runner outlives it."""
@@ -75,11 +77,7 @@ class Supervisor:
             self._spawn(self._runners.keep_spares(lambda: self._session.may_run))
             for slot in self._slots:
                 self._spawn(slot.run(self._work_came, self._finished))
-            stopping = asyncio.ensure_future(self._stopping.wait())
-            await asyncio.wait({stopping, self._failed}, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            if self._failed.done():
-                self._failed.result()
+            await self._over
             await self._close()
         finally:
             await self._end_all()
@@ -114,7 +112,7 @@ class Supervisor:
 
     def _host_changed(self, host: Host) -> None:
         was = self._session.host
-        if host.allows_work != was.allows_work:
+        if (host.allows_work, host.reason) != (was.allows_work, was.reason):
             log.info("host allows_work=%s reason=%s", host.allows_work, host.reason or "-")
         self._carry_out(self._session.host_changed(host, now=self._clock.monotonic()))
 
@@ -126,17 +124,24 @@ class Supervisor:
             match instruction:
                 case Register() | Poll() | Submit() | Beat():
                     self._spawn(self._ask(instruction))
-                case LearnSpecs(specs=specs):
-                    self._runners.learn(specs)
+                case LearnSpecs(specs=specs, blobs=blobs):
+                    self._runners.learn(specs, blobs)
                 case Freeze():
                     self._runners.freeze()
                 case Thaw():
                     self._runners.thaw()
                 case StopRunners(jobs=jobs):
                     self._runners.kill(jobs)
-        if self._session.queue.jobs() or not self._session.may_run:
+        self._tell_of_orders()
+        if self._session.queue.jobs() and self._session.may_run:
             self._spawn(self._tell_slots())
         self._due.set()
+
+    def _tell_of_orders(self) -> None:
+        """Log it once when the scheduler says stop, and when it says go on."""
+        if self._session.message != self._told:
+            self._told = self._session.message
+            log.info("the scheduler says: %s", self._told or "go on")
 
     async def _tell_slots(self) -> None:
         async with self._work_came:
@@ -152,5 +157,5 @@ class Supervisor:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
-            self._failed.set_exception(error)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._over.done():
+            self._over.set_exception(error)

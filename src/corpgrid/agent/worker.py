@@ -28,7 +28,7 @@ from corpgrid.agent.logs import Clipping
 from corpgrid.agent.progress import Finished, Progress, RunnerTask, Verdict, story
 from corpgrid.domain.job import Limits
 from corpgrid.domain.messages import Outcome
-from corpgrid.errors import MalformedDataError, RunnerError, SandboxError
+from corpgrid.errors import LoadError, MalformedDataError, RunnerError, SandboxError
 from corpgrid.ports import Sandbox, SandboxExit, SandboxProcess, SandboxSpec
 from corpgrid.wire.frames import Frame, FrameReader, encode_frame
 
@@ -37,24 +37,11 @@ LOAD_SECONDS = 120.0
 STOP_SECONDS = 2.0
 _LIMIT_REASONS = frozenset({"memory_bytes", "work_bytes", "work_files"})
 _RUN_FRAME_BYTES = 8 << 20
+_RUN_FRAME_TASKS = 10_000
 _UNTAKEN_BYTES = 64 << 20
 _EARLY_LOG_BYTES = 8 << 10
 _BUSY_LOG_BYTES = 16 << 10
 _LOG_PAUSE_SECONDS = 0.005
-
-
-class LoadError(RunnerError):
-    """A runner could not load a job.
-
-    Args:
-        reason: a short name: the runner's, or that of its end.
-        detail: the story.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"the job cannot be loaded ({reason}): {detail.strip()}")
-        self.reason = reason
-        self.detail = detail
 
 
 class Worker:
@@ -73,7 +60,7 @@ class Worker:
         self._progress: Progress | None = None
         self._wall_seconds = 0.0
         self._loaded = False
-        self._awaited: frozenset[str] = frozenset()
+        self._awaited = frozenset({"ready"})
         self._answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._to_write: asyncio.Queue[bytes] = asyncio.Queue()
         self._changed = asyncio.Event()
@@ -96,8 +83,20 @@ class Worker:
             LoadError: the process in it did not come up.
         """
         worker = cls(await sandbox.start(spec), spec)
-        await worker._await({"ready"}, seconds=START_SECONDS)
+        try:
+            await worker.ready()
+        except BaseException:
+            worker.kill()  # nobody will hold it
+            raise
         return worker
+
+    async def ready(self) -> None:
+        """Wait until it is ready for a load; it may be frozen and killed before that.
+
+        Raises:
+            LoadError: the process did not come up.
+        """
+        await self._await({"ready"}, seconds=START_SECONDS)
 
     async def load(
         self, *, engine: str, entry: Mapping[str, Any], limits: Limits, seconds: float = LOAD_SECONDS
@@ -331,7 +330,7 @@ def _by_size(tasks: Iterable[RunnerTask]) -> Iterator[list[RunnerTask]]:
     part: list[RunnerTask] = []
     size = 0
     for task in tasks:
-        if part and size + len(task.item) > _RUN_FRAME_BYTES:
+        if part and (size + len(task.item) > _RUN_FRAME_BYTES or len(part) == _RUN_FRAME_TASKS):
             yield part
             part, size = [], 0
         part.append(task)

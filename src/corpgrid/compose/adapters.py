@@ -22,10 +22,6 @@ def choose_sandbox(name: str) -> Sandbox:
         from corpgrid.host.sandbox_linux import LinuxSandbox  # noqa: PLC0415 - exists on Linux only
 
         return LinuxSandbox()
-    if sys.platform == "linux" and name == "firejail":
-        from corpgrid.host.sandbox_firejail import FirejailSandbox  # noqa: PLC0415 - exists on Linux only
-
-        return FirejailSandbox()
     raise SandboxError(
         f"there is no sandbox {name!r} on {sys.platform}",
         remedy="Run the agent on Linux; jobs never run without a sandbox.",

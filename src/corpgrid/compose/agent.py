@@ -27,7 +27,7 @@ from corpgrid.compose.adapters import choose_probes, choose_sandbox
 from corpgrid.compose.scheduler import transport_limits
 from corpgrid.config import AgentConfig, Config
 from corpgrid.domain.device import Facts
-from corpgrid.errors import SandboxError
+from corpgrid.errors import SandboxError, StoreError
 from corpgrid.host.clock import SystemClock
 from corpgrid.host.detect import Lent, MachineFacts
 from corpgrid.host.gpu_nvml import NvmlGpus
@@ -35,6 +35,7 @@ from corpgrid.host.keyfiles import ensure_private_key, load_keyring
 from corpgrid.host.sandbox_python import RunnerPython, runner_python
 from corpgrid.host.sandbox_user import choose_job_user
 from corpgrid.ports import Sandbox, SchedulerApi
+from corpgrid.stores.lockfile import LockFile
 from corpgrid.transport.address import parse
 from corpgrid.transport.grpc_client import connect_scheduler
 from corpgrid.trust.keys import Keyring, PrivateKey
@@ -42,6 +43,7 @@ from corpgrid.trust.keys import Keyring, PrivateKey
 log = logging.getLogger(__name__)
 
 Wrap = Callable[[SchedulerApi, PrivateKey], SchedulerApi]
+_SCRATCH = ("jobs", "runners", "staging")
 _OPEN_FOLDER = 0o711
 _READABLE_FOLDER = 0o755
 
@@ -56,10 +58,24 @@ async def run_agent(config: Config, *, stop: asyncio.Event, wrap: Wrap = lambda 
 
     Raises:
         SandboxError: the sandbox's self-test failed; nothing was run.
+        StoreError: another agent works in its folder, or the folder cannot be written.
         TrustError: the key file cannot be used.
     """
     settings = config.agent
-    folders = _folders(settings.folder)
+    lock = _locked(settings.folder)
+    try:
+        folders = _folders(settings.folder)
+        try:
+            await _run(config, folders, stop=stop, wrap=wrap)
+        finally:
+            for name in _SCRATCH:
+                remove_tree(folders[name])
+    finally:
+        lock.release()
+
+
+async def _run(config: Config, folders: dict[str, Path], *, stop: asyncio.Event, wrap: Wrap) -> None:
+    settings = config.agent
     sandbox = choose_sandbox(settings.sandbox)
     await _require_gates(sandbox)
     key = ensure_private_key(settings.folder / "device.pem")
@@ -91,19 +107,41 @@ async def _require_gates(sandbox: Sandbox) -> None:
         raise SandboxError(f"the {sandbox.name} sandbox does not hold ({story})", remedy=failed[0].remedy)
 
 
+def _locked(root: Path) -> LockFile:
+    """One agent a folder: two would delete each other's work."""
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if os.geteuid() == 0:
+            root.chmod(_OPEN_FOLDER)
+    except OSError as error:
+        raise _unwritable(root, error) from error
+    return LockFile(
+        root / "agent.lock",
+        what=f"the agent's folder {root}",
+        remedy="Stop the other agent, or give this one a folder of its own with agent.folder.",
+    )
+
+
 def _folders(root: Path) -> dict[str, Path]:
     """The agent's folders; the job user may walk through, and read what runners are shown."""
-    root.mkdir(parents=True, exist_ok=True)
-    if os.geteuid() == 0:
-        root.chmod(_OPEN_FOLDER)
-    folders = {name: root / name for name in ("jobs", "runners", "environments", "runtime", "staging")}
-    for name in ("jobs", "runners", "staging"):
-        # What a killed agent left behind.
-        remove_tree(folders[name])
-    for folder in folders.values():
-        folder.mkdir(mode=_READABLE_FOLDER, exist_ok=True)
-        folder.chmod(_READABLE_FOLDER)
+    folders = {name: root / name for name in (*_SCRATCH, "environments", "runtime")}
+    try:
+        for name in _SCRATCH:
+            # What a killed agent left behind.
+            remove_tree(folders[name])
+        for folder in folders.values():
+            folder.mkdir(exist_ok=True)
+            folder.chmod(_READABLE_FOLDER)
+    except OSError as error:
+        raise _unwritable(root, error) from error
     return folders
+
+
+def _unwritable(root: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"the agent's folder {root} cannot be used: {error.strerror or error}",
+        remedy="Make room on its disk and let the agent write there, or name another with agent.folder.",
+    )
 
 
 async def _supervisor(
@@ -150,7 +188,14 @@ async def _supervisor(
     )
     watch = HostWatch(probes, settings.policy(), clock, folder=settings.folder, period_seconds=settings.probe_seconds)
     log.info("agent starts device=%s owner=%s slots=%d python=%s", identity.device, settings.owner, slots, python.minor)
-    return Supervisor(session, Requests(api, session, identity, clock), runners, watch, places, clock)
+    return Supervisor(
+        session=session,
+        requests=Requests(api, session, identity, clock),
+        runners=runners,
+        watch=watch,
+        slots=places,
+        clock=clock,
+    )
 
 
 def _facts(settings: AgentConfig, python: RunnerPython, sandbox: Sandbox, probes: Probes) -> Callable[[], Facts]:

@@ -62,10 +62,10 @@ async def run_up(
     key = ensure_private_key(placed.client.key_file)
     _publish(placed.scheduler.trusted_keys, key.public)
     agents = [_Agent(placed, root / "agents" / str(number), number) for number in range(1, options.agents + 1)]
-    async with running_scheduler(placed) as server:
-        running = [asyncio.create_task(agent.run(server.address.target)) for agent in agents]
+    async with running_scheduler(placed) as scheduler:
+        running = [asyncio.create_task(agent.run(scheduler.address)) for agent in agents]
         stopping = asyncio.create_task(stop.wait())
-        ready(server.address.target, placed.client.key_file)
+        ready(scheduler.address, placed.client.key_file)
         try:
             done, _ = await asyncio.wait({stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -117,7 +117,6 @@ class _Agent:
             "owner": config.agent.owner,
             "site": config.agent.site,
             "name": config.agent.name or f"{os.uname().nodename}-{number}",
-            "require_mains": config.grid.require_mains,
             "idle_seconds": config.grid.idle_seconds,
             "capacity": config.grid.capacity,
         }

@@ -18,7 +18,7 @@ from corpgrid.domain.messages import AgentSettings
 
 KIB, MIB, GIB, TIB = (1 << shift for shift in (10, 20, 30, 40))
 DAY_SECONDS = 86_400.0
-SANDBOXES = ("auto", "bubblewrap", "firejail", "seatbelt", "appcontainer")
+SANDBOXES = ("auto", "bubblewrap")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,9 +62,7 @@ class AgentConfig:
     site: str = setting("default", "where it stands")
     name: str = setting("", "what people call it; empty: its host name")
     labels: tuple[str, ...] = setting((), "labels that jobs may ask for")
-    require_mains: bool = setting(True, "never work on battery")
     mains_settle_seconds: float = setting(30.0, "how long mains power must hold after it came back", 0, DAY_SECONDS)
-    battery_percent_min: float = setting(50.0, "(without require_mains) least charge on which to work", 0, 100)
     idle_seconds: float = setting(300.0, "how long nobody may have used it; 0: presence does not matter", 0, 1_000_000)
     hours: str = setting("always", "when it is lent, such as: mon-fri 19:00-07:00, sat-sun")
     thermal_headroom_min: float = setting(0.15, "least headroom, 0 (at its limit) to 1 (cold)", 0, 1)
@@ -90,9 +88,7 @@ class AgentConfig:
             UsageError: ``hours`` cannot be read.
         """
         return OwnerPolicy(
-            require_mains=self.require_mains,
             mains_settle_seconds=self.mains_settle_seconds,
-            battery_percent_min=self.battery_percent_min,
             idle_seconds_min=self.idle_seconds,
             hours=hours.parse(self.hours),
             thermal_headroom_min=self.thermal_headroom_min,
@@ -119,7 +115,6 @@ class GridConfig:
     folder: Path = located(Path, "{data}/grid", "where that grid keeps everything")
     agents: int = setting(1, "how many agents to start", 1, 64)
     capacity: int = setting(0, "tasks that each of them holds at once; 0: one for each core", 0, 10_000)
-    require_mains: bool = setting(True, "never work on battery")
     idle_seconds: float = setting(0.0, "as for an agent; 0, because whoever starts it sits there", 0, 1_000_000)
     start_seconds: float = setting(30.0, "how long it may take until it is ready", 1, 3600)
 

@@ -142,15 +142,17 @@ def note_status(draft: Draft, status: AgentStatus, rules: GridRules, *, complete
 
 
 def verdict_on(device: Device) -> tuple[bool, str]:
-    """Whether a device may go on with its work, and if not, why."""
+    """Whether a device may go on with its work, and if not, why.
+
+    A host's own blockers are no word of the scheduler's: the agent that reports them is already freezing its work, and
+    knows how long it may wait before it hands it back.
+    """
     if not device.power.on_ac_power:
         return False, "Battery detected - stop work immediately"
-    if device.blockers:
-        return False, "the host does not allow work: " + ", ".join(device.blockers)
     if device.state in _SILENCED:
         reason = f": {device.reason}" if device.reason else ""
         return False, _SILENCED[device.state] + reason
-    assert may_work(device) or device.state is DeviceState.DRAINING
+    assert may_work(device) or device.blockers or device.state is DeviceState.DRAINING
     return True, ""
 
 

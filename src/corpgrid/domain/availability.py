@@ -10,10 +10,9 @@ Rules:
 * Every reason against work is a ``Blocker``: a stable name for programs, one sentence for people, and the moment at
   which it ends by itself where that is known.  No blocker means allowed; there is no other answer.
 * Stopping is immediate, starting waits: the owner must have been away for ``idle_seconds_min``, mains power must have
-  held for ``mains_settle_seconds``, a machine that was too warm must cool by ``THERMAL_MARGIN`` more than where it
-  stopped, and a battery that was low must gain ``BATTERY_MARGIN_PERCENT``.  Otherwise a machine at the edge would start
-  and stop for ever.
-* With ``require_mains`` nothing ever runs on battery: no other setting or state overrides it.
+  held for ``mains_settle_seconds``, and a machine that was too warm must cool by ``THERMAL_MARGIN`` more than where it
+  stopped.  Otherwise a machine at the edge would start and stop for ever.
+* Nothing ever runs on battery: no setting or state overrides it.
 * Time is local where hours are meant (``weekday``, ``minute``) and seconds since the epoch elsewhere.
 """
 
@@ -28,18 +27,15 @@ from corpgrid.domain.device import PowerStatus
 from corpgrid.domain.hours import Hours, minute_of_week, moment_text
 
 THERMAL_MARGIN = 0.1
-BATTERY_MARGIN_PERCENT = 5.0
 
 
 class BlockerName(StrEnum):
     """Why a machine may not work."""
 
     BATTERY = "battery"
-    """It runs on battery, and its owner asks for mains power."""
+    """It runs on battery."""
     MAINS_SETTLING = "mains_settling"
     """Mains power just came back."""
-    BATTERY_LOW = "battery_low"
-    """It may work on battery, but not on one this empty."""
     OWNER_PRESENT = "owner_present"
     """Somebody used it a moment ago."""
     OUT_OF_HOURS = "out_of_hours"
@@ -68,17 +64,13 @@ class OwnerPolicy:
     """What an owner asks for.
 
     Attributes:
-        require_mains: never work on battery.
-        mains_settle_seconds: (with ``require_mains``) how long mains power must have held after it came back.
-        battery_percent_min: (without ``require_mains``) the least charge on which to work on battery, 0 to 100.
+        mains_settle_seconds: how long mains power must have held after it came back.
         idle_seconds_min: how long nobody may have touched the machine; 0: presence does not matter.
         hours: when the machine is lent.
         thermal_headroom_min: the least headroom, 0 (at its limit) to 1 (cold); 0: heat does not matter.
     """
 
-    require_mains: bool = True
     mains_settle_seconds: float = 30.0
-    battery_percent_min: float = 50.0
     idle_seconds_min: float = 300.0
     hours: Hours = field(default_factory=Hours)
     thermal_headroom_min: float = 0.15
@@ -111,12 +103,10 @@ class Memory(NamedTuple):
 
     Attributes:
         mains_since: when mains power was first seen after a time without, or None while there is none.
-        battery_low: the battery was too low, and has not gained its margin.
         too_warm: the machine was too warm, and has not cooled by its margin.
     """
 
     mains_since: float | None = -math.inf
-    battery_low: bool = False
     too_warm: bool = False
 
 
@@ -165,13 +155,11 @@ def allowed_from(reasons: tuple[Blocker, ...]) -> float | None:
 
 
 def _remember(memory: Memory, policy: OwnerPolicy, host: HostState) -> Memory:
-    battery_floor = policy.battery_percent_min + (BATTERY_MARGIN_PERCENT if memory.battery_low else 0.0)
     thermal_floor = policy.thermal_headroom_min
     if memory.too_warm and thermal_floor > 0.0:
         thermal_floor += THERMAL_MARGIN
     return Memory(
         mains_since=_mains_since(memory, host),
-        battery_low=not host.power.on_ac_power and _charge_percent(host.power) < min(battery_floor, 100.0),
         too_warm=host.thermal_headroom < min(thermal_floor, 1.0),
     )
 
@@ -184,16 +172,9 @@ def _mains_since(memory: Memory, host: HostState) -> float | None:
     return min(memory.mains_since, host.now)  # a clock that stepped back must not make the wait longer
 
 
-def _charge_percent(power: PowerStatus) -> float:
-    """The charge, taken as empty where a machine on battery does not tell."""
-    return 0.0 if power.battery_percent is None else power.battery_percent
-
-
 def _power(policy: OwnerPolicy, host: HostState, memory: Memory) -> Blocker | None:
-    if not policy.require_mains:
-        return _battery_low(policy, host, memory)
     if not host.power.on_ac_power:
-        return Blocker(BlockerName.BATTERY, "it runs on battery, and its owner lends it only on mains power")
+        return Blocker(BlockerName.BATTERY, "it runs on battery, and works only on mains power")
     assert memory.mains_since is not None
     until = memory.mains_since + policy.mains_settle_seconds
     if host.now >= until:
@@ -201,14 +182,6 @@ def _power(policy: OwnerPolicy, host: HostState, memory: Memory) -> Blocker | No
     held = host.now - memory.mains_since
     text = f"mains power came back {held:.0f} s ago and must hold for {policy.mains_settle_seconds:.0f} s"
     return Blocker(BlockerName.MAINS_SETTLING, text, until)
-
-
-def _battery_low(policy: OwnerPolicy, host: HostState, memory: Memory) -> Blocker | None:
-    if host.power.on_ac_power or not memory.battery_low:
-        return None
-    charge = _charge_percent(host.power)
-    text = f"its battery is at {charge:.0f} % and its owner asks for {policy.battery_percent_min:.0f} %"
-    return Blocker(BlockerName.BATTERY_LOW, text)
 
 
 def _owner(policy: OwnerPolicy, host: HostState) -> Blocker | None:

@@ -206,10 +206,12 @@ class PollReply(Reply):
     Attributes:
         grants: what to start.
         specs: the signed envelope (``trust.jobspec``) of each job in ``grants`` that was not in ``known_jobs``.
+        blobs: small blobs that these jobs need first (bundle, page list, page), so that they need not be asked for.
     """
 
     grants: tuple[Grant, ...] = ()
     specs: Mapping[JobId, bytes] = field(default_factory=dict)
+    blobs: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,7 +77,8 @@ def new_name() -> str:
 def is_stale(name: str) -> bool:
     """Whether ``name`` is of a group whose agent is gone."""
     parts = name.removeprefix(PREFIX).split(".")
-    return name.startswith(PREFIX) and len(parts) == 3 and not is_alive(parts[0], parts[1])
+    is_group = name.startswith(PREFIX) and len(parts) == 3 and all(map(str.isdigit, parts))
+    return is_group and not is_alive(parts[0], parts[1])
 
 
 def stale_groups(parent: Path) -> list[Path]:

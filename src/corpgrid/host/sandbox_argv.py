@@ -116,7 +116,7 @@ def _read_only(spec: SandboxSpec) -> Iterator[str]:
 
 def _check_inside(inside: str) -> None:
     path = PurePosixPath(inside)
-    plain = path.is_absolute() and str(path) == inside and ".." not in path.parts
+    plain = path.is_absolute() and str(path) == inside and ".." not in path.parts and not inside.startswith("//")
     taken = inside in TAKEN or any(path.is_relative_to(folder) for folder in TAKEN_BELOW)
     if not plain or taken:
         raise SandboxError(

@@ -4,12 +4,12 @@ It is held twice, and each time an agent that dies instead of going on makes it 
 
 1. `HeldSandbox.world`: the world is built, and bubblewrap waits for its system call filter.  Now limits are set from
    outside.  An end of the pipe is an empty filter, which the kernel refuses.
-2. `HeldSandbox.release`: the filter is sent, and the command waits for an empty line on its standard input, which is sent
-   once the sandbox's first process is tied to bubblewrap's outer one, hence to the agent.  It has its filter only after
-   that: so its filter tells.
+2. `HeldSandbox.release`: the filter is sent, and the command waits for an empty line on its standard input, which is
+   sent once the sandbox's first process is tied to bubblewrap's outer one, hence to the agent.  It has its filter only
+   after that: so its filter tells.
 
-Status lines go to a file in memory, not to a pipe: bubblewrap would end by a write that nobody reads just when its child
-waits for it, and leave that child waiting for ever.
+Status lines go to a file in memory, not to a pipe: bubblewrap would end by a write that nobody reads just when its
+child waits for it, and leave that child waiting for ever.
 """
 
 from __future__ import annotations

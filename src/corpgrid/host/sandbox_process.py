@@ -38,7 +38,7 @@ class Parts:
     Attributes:
         outer: bubblewrap's outer process, and ``outer_handle`` its pidfd.
         tree: all that runs below it.
-        status: descriptor of the file in which bubblewrap tells whether it ran the command.
+        status: descriptor of the file in which bubblewrap tells whether it ran the command; None where nothing tells.
         stdin: to the command's standard input.
         stdout: from its standard output.
         log: from its standard error.
@@ -49,7 +49,7 @@ class Parts:
     outer: subprocess.Popen[bytes]
     outer_handle: int
     tree: ProcessTree
-    status: int
+    status: int | None
     stdin: PipeWriter
     stdout: PipeReader
     log: PipeReader
@@ -65,7 +65,7 @@ class LinuxProcess:
         self._reason = ""
         self._frozen = False
         self._ended = False
-        self._ran = False
+        self._ran = True
         self._task = asyncio.get_running_loop().create_task(self._run(), name=f"sandbox {parts.outer.pid}")
 
     @property
@@ -158,12 +158,13 @@ class LinuxProcess:
         _wait_for_end(parts.tree.handle)
         parts.outer.wait()
         self._ended = True
-        self._ran = b"exit-code" in os.pread(parts.status, 4096, 0)
         self._reason = self._reason or self._out_of_memory()
         for end in (parts.stdin, parts.stdout, parts.log):
             end.finish()
         parts.tree.close()
-        os.close(parts.status)
+        if parts.status is not None:
+            self._ran = b"exit-code" in os.pread(parts.status, 4096, 0)
+            os.close(parts.status)
         os.close(parts.outer_handle)
         if parts.cgroup is not None:
             parts.cgroup.remove()

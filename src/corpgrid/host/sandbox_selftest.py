@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
-from corpgrid.errors import SandboxError
+from corpgrid.errors import CorpGridError, SandboxError
 from corpgrid.host.sandbox_python import runner_python
 from corpgrid.host.sandbox_user import JobUser
 from corpgrid.ports import Gate, Sandbox, SandboxLimits, SandboxProcess, SandboxSpec
@@ -49,6 +49,7 @@ REMEDIES = {
 }
 """Every gate, and what to do about it."""
 
+READ_AND_RUN = "import sys; exec(sys.stdin.buffer.read({}))"
 MEMORY_HOG = "held = []\nwhile True: held.append(bytearray(1 << 20))"
 FORK_BOMB = """
 import os, time
@@ -62,30 +63,37 @@ except BlockingIOError:
 CLOCKWORK = "import os, time\nwhile True:\n    os.write(1, b'.')\n    time.sleep(0.001)"
 
 
-async def probe_gates(sandbox: Sandbox, user: JobUser | None, scratch: Path | None = None) -> list[Gate]:
-    """Probe every gate.
+async def probe_gates(
+    sandbox: Sandbox,
+    user: JobUser | None,
+    scratch: Path | None = None,
+    promised: frozenset[str] = frozenset(REMEDIES),
+) -> list[Gate]:
+    """Probe every gate that is promised.
 
     Args:
         sandbox: the one to test.
         user: the job user, if there is one.
         scratch: a folder that the job user can reach; None for the system's temporary one.
+        promised: the gates that this sandbox promises.
     """
     found: dict[str, str] = {}
     remedies = dict(REMEDIES)
     try:
         python = runner_python(user)
         with _canary(scratch) as (folder, port):
-            probe = _Probe(sandbox, python.path, python.read_only, folder)
+            shown = {**python.read_only, **({folder / "canary": "/canary"} if "job_user" in promised else {})}
+            probe = _Probe(sandbox, python.path, shown, folder)
             async with asyncio.timeout(PROBE_SECONDS):
                 found |= await probe.canary(port, agent_is_root=user is not None)
                 found["start"] = ""
                 for details in await asyncio.gather(probe.memory_limit(), probe.process_limit(), probe.freeze()):
                     found |= details
-    except (SandboxError, OSError, ValueError) as error:  # TimeoutError is an OSError
+    except (CorpGridError, OSError, ValueError) as error:  # TimeoutError is an OSError
         gate = "memory_limit" if "start" in found else "start"
         found[gate] = str(error) or type(error).__name__
         remedies[gate] = getattr(error, "remedy", "") or remedies[gate]
-    return [_gate(name, found.get(name, "not probed"), remedies[name]) for name in REMEDIES]
+    return [_gate(name, found.get(name, "not probed"), remedies[name]) for name in REMEDIES if name in promised]
 
 
 def _gate(name: str, detail: str, remedy: str) -> Gate:
@@ -110,15 +118,16 @@ class _Probe:
                 argv=(self._python, "-I", "-S", "-c", source, *arguments),
                 work=work,
                 limits=limits,
-                read_only={**self._shown, self._folder / "canary": "/canary"},
+                read_only=self._shown,
             )
         )
 
     async def canary(self, port: int, *, agent_is_root: bool) -> dict[str, str]:
         """The gates that are tried from inside."""
-        source = resources.files("corpgrid.host").joinpath("sandbox_canary.py").read_text("utf-8")
+        source = resources.files("corpgrid.host").joinpath("sandbox_canary.py").read_bytes()
         question = json.dumps({"port": port, "agent_is_root": agent_is_root})
-        process = await self._start("work-canary", source, question)
+        process = await self._start("work-canary", READ_AND_RUN.format(len(source)), question)
+        await process.write(source)
         answer = await _output(process)
         end = await process.wait()
         if not answer:

@@ -160,6 +160,14 @@ def open_tree(pid: int, handle: int) -> ProcessTree | None:
     return None
 
 
+def children(pid: int) -> list[int]:
+    """The processes that one started, as the host numbers them."""
+    try:
+        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+
+
 def _state(stat_line: bytes) -> str:
     """The state letter, empty for a thread that is gone; the name before it may hold anything, brackets too."""
     after_name = stat_line.rfind(b")") + 2

@@ -29,6 +29,8 @@ from corpgrid.runner.workspace import Workspace
 from corpgrid.wire.frames import Frame, FrameReader, encode_frame
 
 _READ_BYTES = 64 << 10
+_SPARE_SECONDS = 0.05
+"""A runner that has no job by then is a spare."""
 _WARM = ("cloudpickle", "traceback", "corpgrid.runner.engines.python")
 
 
@@ -117,7 +119,7 @@ def _take_pipes() -> tuple[int, int, int]:
 
 def _warm_up(control_in: int) -> None:
     """While no job waits, import what most jobs need."""
-    waiting, _, _ = select.select([control_in], [], [], 0)
+    waiting, _, _ = select.select([control_in], [], [], _SPARE_SECONDS)
     if not waiting:
         for name in _WARM:
             importlib.import_module(name)

@@ -22,6 +22,7 @@ from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.errors import LimitError, NotFoundError, UsageError
 from corpgrid.ports import Blobs, Clock, Store
 from corpgrid.scheduler import explain
+from corpgrid.scheduler.attachments import Attachments
 from corpgrid.scheduler.footprint import Footprints, Keys
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.results import Results
@@ -47,6 +48,7 @@ class GridService(DirectBlobs):
         keys: the submitters that are trusted now.
         results: reads results.
         specs: signed specifications of stored jobs.
+        attachments: small blobs that ride with new work.
         limits: what is taken on.
         seen_within_seconds: a device that was not heard of for longer is not there.
         told: what ``info`` says, but for the time.
@@ -62,6 +64,7 @@ class GridService(DirectBlobs):
         keys: Keys,
         results: Results,
         specs: Specs,
+        attachments: Attachments,
         limits: SchedulerLimits,
         seen_within_seconds: float,
         told: Callable[[float], GridInfo],
@@ -74,6 +77,7 @@ class GridService(DirectBlobs):
         self._footprints = Footprints(blobs, keys)
         self._results = results
         self._specs = specs
+        self._attachments = attachments
         self._limits = limits
         self._seen_within_seconds = seen_within_seconds
         self._told = told
@@ -87,7 +91,8 @@ class GridService(DirectBlobs):
         job = verify_job(envelope, keyring=self._keys(), now=self._clock.now())
         if len(blobs) > self._limits.submit_blobs:
             raise LimitError("submit_blobs", limit=self._limits.submit_blobs, got=len(blobs), what="the job's blobs")
-        await asyncio.gather(*map(self._blobs.put, blobs))
+        names = await asyncio.gather(*map(self._blobs.put, blobs))
+        self._attachments.note(dict(zip(names, blobs, strict=True)))
         await self._footprints.require(job.spec)
         row = await self._tick.answer(
             Job,

@@ -1,4 +1,4 @@
-"""The limits of a scheduler, all named; the configuration sets them, and ``corpgrid info`` shows those in force."""
+"""The limits of a scheduler, all named; the configuration sets them, and ``GridInfo`` shows those in force."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.job import TERMINAL, JobState
 from corpgrid.domain.rules import GridRules
 from corpgrid.ports import Blobs, Clock, Store
+from corpgrid.scheduler.attachments import Attachments
 from corpgrid.scheduler.changes import Changes
 from corpgrid.scheduler.counters import Counters
 from corpgrid.scheduler.evidence import Evidence
@@ -93,6 +94,7 @@ class Scheduler:
             committed=self._committed,
         )
         specs = Specs(store)
+        attachments = Attachments(blobs)
         evidence = Evidence(store, blobs, self.counters, keep_bytes=limits.evidence_bytes)
         self.agents = AgentService(
             tick=self._tick,
@@ -101,6 +103,7 @@ class Scheduler:
             sessions=self._sessions,
             evidence=evidence,
             specs=specs,
+            attachments=attachments,
             settings=rules.settings,
             trusted=trusted,
             new_secret=new_secret,
@@ -113,6 +116,7 @@ class Scheduler:
             keys=keys,
             results=Results(store, evidence, self._changes, limits, self.counters),
             specs=specs,
+            attachments=attachments,
             limits=limits,
             seen_within_seconds=rules.seen_within_seconds,
             told=self._told,
@@ -160,7 +164,6 @@ class Scheduler:
     def _committed(self, effects: Effects) -> None:
         self._sessions.note(effects.devices)
         ended: set[JobId] = {task.job for task in effects.tasks if task.state in TERMINAL}
-        ended.update(effects.finalised, effects.cancelled)
         ended.update(job.id for job in effects.jobs if job.state is not JobState.RUNNING)
         self._changes.notify(ended)
 

@@ -33,6 +33,7 @@ from corpgrid.domain.messages import (
 )
 from corpgrid.errors import ConflictError
 from corpgrid.ports import Blobs, Clock
+from corpgrid.scheduler.attachments import Attachments
 from corpgrid.scheduler.evidence import Evidence
 from corpgrid.scheduler.sessions import Sessions, secret_digest
 from corpgrid.scheduler.specs import Specs
@@ -82,6 +83,7 @@ class AgentService(DirectBlobs):
         sessions: who speaks.
         evidence: what verifies results.
         specs: signed specifications of stored jobs.
+        attachments: small blobs that ride with new work.
         settings: what agents are told.
         trusted: whether a device is the operator's own.
         new_secret: makes a session's secret, which nobody can guess.
@@ -96,6 +98,7 @@ class AgentService(DirectBlobs):
         sessions: Sessions,
         evidence: Evidence,
         specs: Specs,
+        attachments: Attachments,
         settings: AgentSettings,
         trusted: Callable[[DeviceId], bool],
         new_secret: Callable[[], str],
@@ -106,6 +109,7 @@ class AgentService(DirectBlobs):
         self._sessions = sessions
         self._evidence = evidence
         self._specs = specs
+        self._attachments = attachments
         self._settings = settings
         self._trusted = trusted
         self._new_secret = new_secret
@@ -139,7 +143,11 @@ class AgentService(DirectBlobs):
         )
         reply = await self._tick.answer(PollReply, event, wait_seconds=wait_seconds)
         unknown = {grant.job for grant in reply.grants} - event.known_jobs
-        return replace(reply, specs=await self._specs.envelopes(unknown)) if unknown else reply
+        if not unknown:
+            return reply
+        envelopes = await self._specs.envelopes(unknown)
+        specs = [await self._specs.spec(job) for job in unknown]
+        return replace(reply, specs=envelopes, blobs=await self._attachments.of(specs))
 
     async def heartbeat(self, request: HeartbeatRequest) -> Reply:
         """Heartbeat."""

@@ -11,13 +11,14 @@ with corpgrid.connect("unix:/run/corpgrid/grid.sock") as grid:
 
 from __future__ import annotations
 
-import random
+import os
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, Unpack
+from weakref import WeakSet
 
-from corpgrid.config import ClientConfig
+from corpgrid.config import ClientConfig, load_config
 from corpgrid.domain import job as rows
 from corpgrid.domain.answers import Explanation, GridInfo
 from corpgrid.domain.device import Device, DeviceState
@@ -27,71 +28,90 @@ from corpgrid.errors import UsageError
 from corpgrid.host.clock import SystemClock
 from corpgrid.host.keyfiles import read_private_key
 from corpgrid.ports import GridApi
-from corpgrid.sdk.background import BackgroundLoop
+from corpgrid.sdk.connection import Connection
 from corpgrid.sdk.embedded import EmbeddedGrid
-from corpgrid.sdk.executor import GridExecutor
+from corpgrid.sdk.executor import Arguments, GridExecutor, spread
 from corpgrid.sdk.items import encode_items
 from corpgrid.sdk.job import Job
 from corpgrid.sdk.jobfile import JobFile, read_job_file
+from corpgrid.sdk.packages import Packages, fetch_wheels
 from corpgrid.sdk.packaging import Package, pack_function, pack_job_file
-from corpgrid.sdk.sending import Request, Sender
-from corpgrid.transport.address import parse
-from corpgrid.transport.grpc_client import connect_grid
-from corpgrid.transport.limits import TransportLimits
+from corpgrid.sdk.packing import Packed, name_of, pack
+from corpgrid.sdk.request import Options, Request, as_member, make_request
+from corpgrid.sdk.sending import Sender
 from corpgrid.trust.keys import PrivateKey
 
 T = TypeVar("T")
+_AGENTS_MAX = 64
+_PACKAGES_KEPT = 64
 
 
 def connect(
     address: str | None = None,
     *,
-    key: PrivateKey | Path | None = None,
+    key: PrivateKey | Path | str | None = None,
     config: ClientConfig | None = None,
     agents: int = 1,
 ) -> Grid:
     """Open a grid.
 
     Args:
-        address: ``unix:PATH`` or ``HOST:PORT`` of a scheduler; None starts a grid on this machine that ends with this
-        one. key: the submitter's key or its file; None takes the configured one, or the embedded grid's own.
-        config: client settings; None for the defaults.
-        agents: (embedded) how many agents to start.
+        address: ``unix:PATH`` or ``HOST:PORT`` of a scheduler.  None starts a grid on this machine, for this program
+            alone: it ends when the grid is closed, or with the program.
+        key: the submitter's private key, or its file.  None takes the embedded grid's own, or the configured file when
+            something is submitted.
+        config: settings that were read before; None reads the configuration file and the environment.
+        agents: (without an address) how many agents to start, 1 to 64; each holds one task for each core.
 
     Raises:
         UnavailableError: nobody answers there, or the embedded grid did not start.
+        SandboxError: the embedded grid's agents have no sandbox here.
         TrustError: the key file cannot be used.
+        ConfigError: the address or a setting is wrong.
     """
-    settings = config or ClientConfig()
+    if not 1 <= agents <= _AGENTS_MAX or (address is not None and agents > 1):
+        raise UsageError(
+            f"agents is {agents}, which it cannot be",
+            remedy=f"Without an address it can be 1 to {_AGENTS_MAX}; a grid that has an address has its agents.",
+        )
     if address is not None:
-        return Grid(address, _private_key(key or settings.key_file), config=settings)
-    embedded = EmbeddedGrid(agents=agents)
+        return Grid(address, _private_key(key), config=config or load_config(environ=os.environ).client)
+    settings = load_config(environ=os.environ)
+    embedded = EmbeddedGrid(agents=agents, start_seconds=settings.grid.start_seconds)
     try:
-        return Grid(embedded.ready.address, _private_key(key or embedded.ready.key), config=settings, embedded=embedded)
+        key = _private_key(key or embedded.ready.key)
+        return Grid(embedded.ready.address, key, config=config or settings.client, embedded=embedded)
     except BaseException:
         embedded.close()
         raise
 
 
-def _private_key(key: PrivateKey | Path) -> PrivateKey:
-    return key if isinstance(key, PrivateKey) else read_private_key(key)
+def _private_key(key: PrivateKey | Path | str | None) -> PrivateKey | None:
+    return read_private_key(Path(key)) if isinstance(key, Path | str) else key
 
 
 class Grid:
-    """A connection to a grid.  Made by ``connect``; close it, or use it in a ``with`` statement."""
+    """A connection to a grid.  Made by ``connect``; close it, or use it in a ``with`` statement.
+
+    Its methods may be called from any thread.
+
+    Attributes:
+        address: where its scheduler listens.
+    """
 
     def __init__(
-        self, address: str, key: PrivateKey, *, config: ClientConfig, embedded: EmbeddedGrid | None = None
+        self, address: str, key: PrivateKey | None, *, config: ClientConfig, embedded: EmbeddedGrid | None = None
     ) -> None:
         self.address = address
         self._key = key
         self._config = config
         self._embedded = embedded
-        self._loop = BackgroundLoop()
+        self._connection = (
+            Connection(address, config) if embedded is None else Connection(address, config, hopeless=embedded.failure)
+        )
+        self._sender = Sender(self._connection.api, SystemClock())
         self._packages: dict[object, Package] = {}
-        self._spread: dict[Callable[..., Any], Callable[[Sequence[Any]], Any]] = {}
-        self.api: GridApi = self._loop.run(_open(address, config))
-        self._sender = Sender(self.api, key, SystemClock())
+        self._executors: WeakSet[GridExecutor] = WeakSet()
 
     def __enter__(self) -> Self:
         """The grid itself."""
@@ -104,28 +124,25 @@ class Grid:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection, and end an embedded grid."""
+        """Let go of the connection, and end an embedded grid with all its jobs; a second call does nothing."""
         try:
-            self.call(self.api.close())
+            for executor in list(self._executors):
+                executor.shutdown(wait=False)
+            self._connection.close()
         finally:
-            self._loop.close()
             if self._embedded is not None:
                 self._embedded.close()
 
-    def call(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run one asynchronous call of ``api`` to its end."""
-        return self._loop.run(work)
-
     # -- work
 
-    def map(
+    def map(  # noqa: PLR0913 - by keyword, all that can be asked for
         self,
         function: Callable[[Any], T],
         items: Iterable[Any],
         *,
         name: str = "",
-        packages: Path | Sequence[str] | None = None,
-        inputs: Mapping[str, Path] | None = None,
+        packages: Packages | None = None,
+        inputs: Mapping[str, Path | str] | None = None,
         verify: VerifyPolicy | VerifyMode | str = VerifyMode.AUDIT,
         requirements: Requirements | None = None,
         limits: Limits | None = None,
@@ -135,10 +152,13 @@ class Grid:
         """Call a function once for each item, on the grid's devices.
 
         Args:
-            function: any Python function of one argument; it and what it refers to travel in a signed bundle.
-            items: arguments; data (numbers, texts, lists, dicts, NumPy arrays) or anything that can be pickled.
-            name: for people; the function's name if empty.
-            packages: what the function imports: a locked requirements file, or names such as ``numpy``.
+            function: any Python function of one argument.  It travels in a signed bundle, as it is now, with all that
+                it refers to in modules that are not installed.
+            items: the arguments: data (numbers, texts, lists, dicts, NumPy arrays) or anything that can be pickled, at
+                most 48 MiB each.  All of them are read before the first is sent.
+            name: for people, 1 to 200 characters; the function's name if empty.
+            packages: what the function imports beyond Python's own modules: the path of a requirements file, or a list
+                such as ``["numpy==2.1.0"]``.
             inputs: files that every task finds under ``/in`` by these names.
             verify: how results come to be believed: a policy, or a mode's name.
             requirements: what a device must have.
@@ -147,70 +167,72 @@ class Grid:
             priority: 0 to 100; higher goes first.
 
         Returns:
-            The job; iterate over it for the results, in order.
+            The job, as soon as the grid has it for good; iterate over it for the results, in order.
 
         Raises:
-            UsageError: the function, an item or a limit cannot be.
+            UsageError: the function, an item, a package or an option cannot be.
             GridError: the grid refused it.
+            TrustError: the grid does not trust the key.
         """
-        request = Request(
-            name=name or getattr(function, "__name__", "function"),
-            inputs=inputs or {},
-            verify=as_policy(verify),
-            requirements=requirements or Requirements(),
-            limits=limits or Limits(),
-            isolation=Isolation(isolation),
+        options = Options(
+            name=name,
+            packages=packages,
+            inputs=inputs,
+            verify=verify,
+            requirements=requirements,
+            limits=limits,
+            isolation=isolation,
             priority=priority,
         )
-        package = self._pack(function, packages)
-        return self._submit(package, list(encode_items(items)), request)
+        return self._map(function, items, options, called=name_of(function))
 
-    def submit(self, function: Callable[..., T], /, *args: Any, **options: Any) -> Job[T]:
-        """One call of a function as a job of one task; ``options`` are those of ``map``."""
-        options.setdefault("name", getattr(function, "__name__", ""))
-        spread = self._spread.setdefault(function, _spread(function))
-        return self.map(spread, [args], **options)
+    def submit(self, function: Callable[..., T], /, *args: Any, **options: Unpack[Options]) -> Job[T]:
+        """One call of a function as a job of one task: ``grid.submit(pow, 2, 10).result()``.
 
-    def executor(self, **options: Any) -> GridExecutor:
+        Args:
+            function: as for ``map``.
+            args: its positional arguments.
+            options: those of ``map``.
+        """
+        return self._map(spread(function), [(args, {})], options, called=name_of(function))
+
+    def executor(self, **options: Unpack[Options]) -> GridExecutor:
         """A ``concurrent.futures.Executor`` on this grid; ``options`` are those of ``map``."""
-        return GridExecutor(self, options)
 
-    def submit_file(self, path: Path) -> Job[Any]:
+        def send(called: Callable[..., Any], calls: Sequence[Arguments]) -> Job[Any]:
+            return self._map(spread(called), calls, options, called=name_of(called))
+
+        executor = GridExecutor(self._connection, send)
+        self._executors.add(executor)
+        return executor
+
+    def submit_file(self, path: Path | str) -> Job[Any]:
         """Submit a job file.
 
         Raises:
             JobFileError: a field is wrong.
+            UsageError: a file or a package is not there, or too large.
             GridError: the grid refused it.
         """
-        return self.submit_job_file(read_job_file(path))
+        return self.submit_job_file(read_job_file(Path(path)))
 
     def submit_job_file(self, file: JobFile) -> Job[Any]:
         """Submit a job file that was read before."""
-        package = pack_job_file(file, cache=self._config.cache_folder, key=self._key)
-        request = Request(
-            name=file.name,
-            inputs=file.inputs,
-            verify=file.verify,
-            requirements=file.requirements,
-            limits=file.limits,
-            isolation=file.isolation,
-            priority=file.priority,
-            tenant=file.tenant,
-            expires_seconds=file.expires_seconds,
-        )
-        return self._submit(package, list(encode_items(file.items)), request)
+        request = file.request(self._config)
+        key = self._signing_key()
+        package = pack_job_file(file, cache=self._config.cache_folder, key=key)
+        return self._send(package, encode_items(file.items, provided=package.modules), request, key)
 
     def job(self, job: str) -> Job[Any]:
-        """A job that was submitted before.
+        """A job that was submitted before, by anybody.
 
         Raises:
             NotFoundError: there is none.
         """
-        row = self.call(self.api.job(JobId(job)))
-        return Job(self, row.id)
+        return Job(self._connection, self.call(self.api.job(JobId(job))).id)
 
     def jobs(self, *, limit: int = 100) -> Sequence[rows.Job]:
-        """The newest jobs."""
+        """The rows of the newest jobs, newest first."""
         return self.call(self.api.jobs(limit=limit))
 
     def tasks(self, job: str, *, states: Sequence[TaskState] = (), limit: int = 1_000) -> Sequence[rows.Task]:
@@ -224,65 +246,71 @@ class Grid:
         return self.call(self.api.devices())
 
     def device(self, device: str) -> Device:
-        """One device."""
+        """One device.
+
+        Raises:
+            NotFoundError: there is none.
+        """
         return self.call(self.api.device(DeviceId(device)))
 
-    def set_device(self, device: str, state: DeviceState, reason: str = "") -> Device:
-        """Pause, resume, drain, quarantine or revoke a device."""
-        return self.call(self.api.set_device(DeviceId(device), state, reason=reason))
+    def set_device(self, device: str, state: DeviceState | str, reason: str = "") -> Device:
+        """Set a device's state: ``paused``, ``active``, ``draining``, ``quarantined`` or ``revoked``.
+
+        Raises:
+            NotFoundError: there is no such device.
+            ConflictError: its state forbids that.
+        """
+        wanted = as_member("state", state, DeviceState)
+        return self.call(self.api.set_device(DeviceId(device), wanted, reason=reason))
 
     def why_device(self, device: str) -> Explanation:
-        """Why a device has no work."""
+        """Why a device has no work: one sentence, and what stands in the way."""
         return self.call(self.api.explain_device(DeviceId(device)))
 
     def info(self) -> GridInfo:
-        """The scheduler that answers here."""
+        """The scheduler that answers here: its version, limits and counters."""
         return self.call(self.api.info())
+
+    # -- closer to the wire
+
+    @property
+    def api(self) -> GridApi:
+        """Everything that a scheduler can be asked, asynchronously: ``grid.call(grid.api.attempts(job.id, 0))``."""
+        return self._connection.api
+
+    def call(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run one asynchronous call of ``api`` to its end."""
+        return self._connection.call(work)
 
     # -- inside
 
-    def _pack(self, function: Callable[..., Any], packages: Path | Sequence[str] | None) -> Package:
-        """Pack the same function once; what it refers to is taken as it is at the first time."""
-        mark = (function, packages if packages is None or isinstance(packages, Path) else tuple(packages))
-        found = self._packages.get(mark)
-        if found is None:
-            found = pack_function(function, packages=packages, cache=self._config.cache_folder, key=self._key)
-            self._packages[mark] = found
-        return found
+    def _map(self, function: Callable[..., T], items: Iterable[Any], options: Options, *, called: str) -> Job[T]:
+        request = make_request(options, self._config, name=called)
+        key = self._signing_key()
+        package = self._pack(pack(function, what=called), called, options.get("packages"), request.requirements, key)
+        return self._send(package, encode_items(items, provided=package.modules), request, key)
 
-    def _submit(self, package: Package, items: list[bytes], request: Request) -> Job[Any]:
+    def _pack(
+        self, function: Packed, called: str, packages: Packages | None, requirements: Requirements, key: PrivateKey
+    ) -> Package:
+        """The function's package; signed once for the same bytes."""
+        wheels = fetch_wheels(packages, cache=self._config.cache_folder) if packages else []
+        mark = (function.content, tuple(wheels), requirements)
+        package = self._packages.get(mark)
+        if package is None:
+            package = pack_function(function, what=called, wheels=wheels, requirements=requirements, key=key)
+            self._packages[mark] = package
+            while len(self._packages) > _PACKAGES_KEPT:
+                self._packages.pop(next(iter(self._packages)))
+        return package
+
+    def _send(self, package: Package, items: list[bytes], request: Request, key: PrivateKey) -> Job[Any]:
         if not items:
             raise UsageError("a job needs at least one item", remedy="Give at least one item.")
-        row = self.call(self._sender.send(package, items, request))
-        return Job(self, row.id)
+        row = self.call(self._sender.send(package, items, request, key))
+        return Job(self._connection, row.id)
 
-
-async def _open(address: str, config: ClientConfig) -> GridApi:
-    """A connection that answers, or the error that says why not."""
-    limits = TransportLimits(call_seconds=config.timeout_seconds)
-    api = connect_grid(parse(address), limits=limits, rng=random.Random())
-    try:
-        await api.info()
-    except BaseException:
-        await api.close()
-        raise
-    return api
-
-
-def as_policy(verify: VerifyPolicy | VerifyMode | str) -> VerifyPolicy:
-    """A policy from a policy, a mode, or a mode's name."""
-    if isinstance(verify, VerifyPolicy):
-        return verify
-    try:
-        return VerifyPolicy(mode=VerifyMode(verify))
-    except ValueError:
-        modes = ", ".join(VerifyMode)
-        raise UsageError(f"there is no verify mode {verify!r}", remedy=f"The modes are {modes}.") from None
-
-
-def _spread(function: Callable[..., Any]) -> Callable[[Sequence[Any]], Any]:
-    # A nested function travels by value, so that a device needs nothing of this module.
-    def spread(args: Sequence[Any]) -> Any:
-        return function(*args)
-
-    return spread
+    def _signing_key(self) -> PrivateKey:
+        if self._key is None:
+            self._key = read_private_key(self._config.key_file)
+        return self._key

@@ -89,7 +89,8 @@ def _knock(address: Address) -> None:
             socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
     except PermissionError:
         raise UnavailableError(
-            f"the grid at {address.target} belongs to another user", remedy="Ask its user, or start your own: `corpgrid up`."
+            f"the grid at {address.target} belongs to another user",
+            remedy="Ask its user, or start your own: `corpgrid up`.",
         ) from None
     except OSError as error:
         raise UnavailableError(f"no grid listens at {address.target} ({error.strerror or error})") from None

@@ -1,5 +1,4 @@
-"""A grid of one's own for as long as a program runs: ``corpgrid up`` as a child process, on a socket nobody else can
-open.
+"""A grid of one's own for as long as a program runs: ``corpgrid up`` as a child process on a private socket.
 
 * The child ends when its standard input does, and removes its folder then: it never outlives the program that started
   it, however that ends, and leaves nothing behind.
@@ -127,7 +126,9 @@ def _error(said: str, what: str) -> CorpGridError:
             kind = UnavailableError
         return kind(f"{what}: {told['message']}", remedy=told["remedy"])
     except (ValueError, KeyError, TypeError):
-        return UnavailableError(f"{what}: {said}" if said else what, remedy="`corpgrid doctor` says what is wrong here.")
+        return UnavailableError(
+            f"{what}: {said}" if said else what, remedy="`corpgrid doctor` says what is wrong here."
+        )
 
 
 def _pipe(pipe: Any) -> Any:

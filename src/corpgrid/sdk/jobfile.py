@@ -9,25 +9,29 @@
     gamma = [0.001, 0.01]
     c = [1, 10]
 
-Every table is checked: an unknown field is an error that names the field and the ones that exist.
+Everything that can be known from the file alone is checked when it is read: an unknown field, a wrong type, a number
+out of range, a placeholder that no item fills.  Each is an error that names the file and the field, and says what is
+accepted.
 """
 
 from __future__ import annotations
 
-import itertools
-import json
+import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from corpgrid.config import ClientConfig
 from corpgrid.domain.job import Comparator, Isolation, Limits, Requirements, VerifyPolicy
 from corpgrid.errors import JobFileError
+from corpgrid.sdk.jobfile_fields import Table
+from corpgrid.sdk.jobfile_items import read_items
+from corpgrid.sdk.request import Request
 
-_T = TypeVar("_T")
-_EXPIRES_SECONDS = 7 * 24 * 3600.0
+_DAY_SECONDS = 86_400.0
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,17 +40,18 @@ class JobFile:
 
     Attributes:
         folder: where the file stands; all paths are below it.
+        items: the tasks' arguments.
         entry: ``module:function``, or empty.
         command: a command line with placeholders, or empty.
         files: patterns of files for the bundle.
         packages: requirements file or names; None without packages.
-        items: the tasks' arguments.
-        expires_seconds: how long devices may start it.
+        tenant: on whose account; empty: the configured one.
+        expires_seconds: how long devices may start it; None: the configured time.
     """
 
     folder: Path
     name: str
-    items: list[Any]
+    items: Sequence[Any]
     entry: str = ""
     command: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -57,210 +62,115 @@ class JobFile:
     verify: VerifyPolicy = field(default_factory=VerifyPolicy)
     isolation: Isolation = Isolation.JOB
     priority: int = 50
-    tenant: str = "default"
-    expires_seconds: float = _EXPIRES_SECONDS
+    tenant: str = ""
+    expires_seconds: float | None = None
+
+    def request(self, config: ClientConfig) -> Request:
+        """What it asks for, besides code and arguments.
+
+        Raises:
+            UsageError: a field is out of range.
+        """
+        request = Request(
+            name=self.name,
+            inputs=self.inputs,
+            verify=self.verify,
+            requirements=self.requirements,
+            limits=self.limits,
+            isolation=self.isolation,
+            priority=self.priority,
+            tenant=self.tenant or config.tenant,
+            expires_seconds=config.job_days * _DAY_SECONDS if self.expires_seconds is None else self.expires_seconds,
+        )
+        request.check()
+        return request
 
 
 def read_job_file(path: Path) -> JobFile:
     """Read a job file.
 
     Raises:
-        JobFileError: it cannot be read, or a field is missing, unknown or of the wrong kind.
+        JobFileError: it cannot be read, or a field is missing, unknown, of the wrong kind or out of range.
     """
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise JobFileError(f"cannot read {path}: {error.strerror}", remedy="Name a job file that exists.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise JobFileError(f"{path} is not TOML: {error}") from error
-    return _Reader(path, table).read()
+        raise JobFileError(f"{path} is not TOML: {error}", remedy="Correct the named place.") from error
+    try:
+        file = _read(Table(content, folder=path.resolve().parent), default_name=path.stem)
+        file.request(ClientConfig())
+    except JobFileError as error:
+        raise JobFileError(f"{path.name}: {error}", remedy=error.remedy) from error
+    return file
 
 
-class _Reader:
-    def __init__(self, path: Path, table: dict[str, Any]) -> None:
-        self.path = path
-        self.folder = path.resolve().parent
-        self.table = table
+def _read(table: Table, *, default_name: str) -> JobFile:
+    table.refuse_others({item.name for item in fields(JobFile)} - {"folder"})
+    entry, command, files = table.text("entry"), table.texts("command"), table.texts("files")
+    _check_entry(entry, command, files)
+    items = read_items(table.table("items"))
+    _check_placeholders(command, items)
+    seconds = table.number("expires_seconds", None)
+    return JobFile(
+        folder=table.folder,
+        name=table.text("name", default_name),
+        items=items,
+        entry=entry,
+        command=command,
+        files=files,
+        packages=_packages(table),
+        inputs={name: table.table("inputs").path(name) for name in table.table("inputs").content},
+        requirements=table.record("requirements", Requirements),
+        limits=table.record("limits", Limits),
+        verify=_verify(table),
+        isolation=table.member("isolation", Isolation, Isolation.JOB),
+        priority=table.whole("priority", 50),
+        tenant=table.text("tenant"),
+        expires_seconds=None if seconds is None else float(seconds),
+    )
 
-    def read(self) -> JobFile:
-        accepted = {item.name for item in fields(JobFile)} - {"folder"}
-        self._refuse_unknown("", self.table, accepted)
-        entry, command = self._text("entry", ""), self._texts("command")
-        if bool(entry) == bool(command):
-            raise self._fault("entry", 'give either entry = "module:function" or command = ["program", ...]')
-        if entry and (entry.count(":") != 1 or not all(entry.split(":"))):
-            raise self._fault("entry", f"{entry!r} is not of the form module:function")
-        files = self._texts("files")
-        if entry and not files:
-            raise self._fault("files", "missing; name at least the file that holds the entry")
-        return JobFile(
-            folder=self.folder,
-            name=self._text("name", self.path.stem)[:200],
-            items=self._items(),
-            entry=entry,
-            command=command,
-            files=files,
-            packages=self._packages(),
-            inputs=self._inputs(),
-            requirements=self._record("requirements", Requirements),
-            limits=self._record("limits", Limits),
-            verify=self._verify(),
-            isolation=self._one_of("isolation", Isolation, Isolation.JOB),
-            priority=self._typed("priority", int, 50),
-            tenant=self._text("tenant", "default"),
-            expires_seconds=float(self._typed("expires_seconds", (int, float), _EXPIRES_SECONDS)),
+
+def _check_entry(entry: str, command: Sequence[str], files: Sequence[str]) -> None:
+    if bool(entry) == bool(command):
+        given = "both entry and command are" if entry else "neither entry nor command is"
+        raise JobFileError(
+            f"{given} given", remedy='Give one of entry = "module:function" and command = ["program", "argument", ...].'
         )
-
-    def _items(self) -> list[Any]:
-        table = self._typed("items", dict, {})
-        makers: dict[str, Callable[[Any], list[Any]]] = {
-            "grid": self._grid,
-            "list": self._list,
-            "range": self._range,
-            "lines": self._lines,
-            "jsonl": self._jsonl,
-        }
-        self._refuse_unknown("items", table, set(makers))
-        if len(table) != 1:
-            raise self._fault("items", "needs exactly one of " + ", ".join(sorted(makers)))
-        ((kind, value),) = table.items()
-        items = makers[kind](value)
-        if not items:
-            raise self._fault(f"items.{kind}", "is empty; a job needs at least one task")
-        return items
-
-    def _grid(self, value: Any) -> list[Any]:
-        if not isinstance(value, dict) or not all(isinstance(choices, list) for choices in value.values()):
-            raise self._fault("items.grid", "must be a table of lists, such as gamma = [0.1, 0.2]")
-        return [dict(zip(value, chosen, strict=True)) for chosen in itertools.product(*value.values())]
-
-    def _list(self, value: Any) -> list[Any]:
-        if not isinstance(value, list):
-            raise self._fault("items.list", "must be a list")
-        return value
-
-    def _range(self, value: Any) -> list[Any]:
-        if not isinstance(value, list) or not all(type(part) is int for part in value) or not 1 <= len(value) <= 3:  # noqa: PLR2004 - range's own arity
-            raise self._fault("items.range", "must be one to three whole numbers, such as [0, 100]")
-        return list(range(*value))
-
-    def _lines(self, value: Any) -> list[Any]:
-        return self._existing("items.lines", value).read_text(encoding="utf-8").splitlines()
-
-    def _jsonl(self, value: Any) -> list[Any]:
-        found = []
-        for number, line in enumerate(self._lines(value), start=1):
-            try:
-                found.append(json.loads(line))
-            except ValueError as error:
-                raise self._fault("items.jsonl", f"line {number} of {value} is not JSON: {error}") from error
-        return found
-
-    def _packages(self) -> Path | tuple[str, ...] | None:
-        value = self.table.get("packages")
-        if value is None:
-            return None
-        return self._existing("packages", value) if isinstance(value, str) else self._texts("packages")
-
-    def _inputs(self) -> dict[str, Path]:
-        table = self._typed("inputs", dict, {})
-        return {name: self._existing(f"inputs.{name}", value) for name, value in table.items()}
-
-    def _verify(self) -> VerifyPolicy:
-        table = dict(self._typed("verify", dict, {}))
-        comparator = table.pop("comparator", None)
-        policy: VerifyPolicy = self._build("verify", table, VerifyPolicy, without={"comparator"})
-        if comparator is None:
-            return policy
-        given = {"kind": comparator} if isinstance(comparator, str) else comparator
-        if not isinstance(given, dict):
-            raise self._fault("verify.comparator", "must be a name or a table")
-        values = {item.name: getattr(policy, item.name) for item in fields(VerifyPolicy)}
-        values["comparator"] = self._build("verify.comparator", given, Comparator)
-        return VerifyPolicy(**values)
-
-    def _record(self, name: str, kind: type[_T]) -> _T:
-        return self._build(name, self._typed(name, dict, {}), kind)
-
-    def _build(self, where: str, table: dict[str, Any], kind: type[_T], without: set[str] = frozenset()) -> _T:  # type: ignore[assignment]
-        known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
-        self._refuse_unknown(where, table, set(known) - without)
-        default = kind()
-        values = {
-            name: self._convert(f"{where}.{name}", value, getattr(default, name)) for name, value in table.items()
-        }
-        return kind(**values)
-
-    def _convert(self, where: str, value: Any, default: Any) -> Any:
-        """The value in the type of the field's default."""
-        if isinstance(default, StrEnum):
-            return self._member(where, value, type(default))
-        if isinstance(default, tuple):
-            if isinstance(value, list) and all(isinstance(part, str) for part in value):
-                return tuple(value)
-            raise self._fault(where, "must be a list of texts")
-        wanted = (int, float) if isinstance(default, float) or default is None else type(default)
-        if isinstance(value, bool) or not isinstance(value, wanted):
-            raise self._fault(where, f"must be {_describe(default)}, not {value!r}")
-        return float(value) if isinstance(default, float) else value
-
-    def _one_of(self, name: str, kind: type[Any], default: Any) -> Any:
-        return self._member(name, self.table[name], kind) if name in self.table else default
-
-    def _member(self, where: str, value: Any, kind: type[Any]) -> Any:
-        try:
-            return kind(value)
-        except ValueError as error:
-            raise self._fault(
-                where, f"{value!r} is not one of " + ", ".join(member.value for member in kind)
-            ) from error
-
-    def _existing(self, where: str, value: Any) -> Path:
-        if not isinstance(value, str):
-            raise self._fault(where, "must be a path below the job file's folder")
-        path = (self.folder / value).resolve()
-        if not path.is_relative_to(self.folder):
-            raise self._fault(where, f"{value} leads out of the job file's folder")
-        if not path.is_file():
-            raise self._fault(where, f"there is no file {value}")
-        return path
-
-    def _text(self, name: str, default: str) -> str:
-        return str(self._typed(name, str, default))
-
-    def _texts(self, name: str) -> tuple[str, ...]:
-        value = self._typed(name, list, [])
-        if not all(isinstance(part, str) for part in value):
-            raise self._fault(name, "must be a list of texts")
-        return tuple(value)
-
-    def _typed(self, name: str, kind: type[Any] | tuple[type[Any], ...], default: Any) -> Any:
-        value = self.table.get(name, default)
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise self._fault(name, f"must be {_describe(default)}, not {value!r}")
-        return value
-
-    def _refuse_unknown(self, where: str, table: Mapping[str, Any], accepted: set[str]) -> None:
-        for name in table:
-            if name not in accepted:
-                full = f"{where}.{name}" if where else name
-                raise self._fault(full, "no such field; there are " + ", ".join(sorted(accepted)))
-
-    def _fault(self, where: str, what: str) -> JobFileError:
-        return JobFileError(f"{self.path.name}: {where}: {what}")
+    if entry and (entry.count(":") != 1 or not all(entry.split(":"))):
+        raise JobFileError(f"entry is {entry!r}", remedy='Write it as "module:function", such as "search:evaluate".')
+    if entry and not files:
+        raise JobFileError("files is missing", remedy="Name at least the file that holds the entry.")
 
 
-def _describe(default: Any) -> str:
-    match default:
-        case bool():
-            return "true or false"
-        case int():
-            return "a whole number"
-        case float() | None:
-            return "a number"
-        case str():
-            return "a text"
-        case dict():
-            return "a table"
-        case _:
-            return "a list"
+def _check_placeholders(command: Sequence[str], items: Sequence[Any]) -> None:
+    """Look at the first item: what it does not fill, no task fills."""
+    first = items[0]
+    known = {"item", *(first if isinstance(first, dict) else ())}
+    for argument in command:
+        for name in filter(None, _PLACEHOLDER.findall(argument)):
+            if name not in known:
+                raise JobFileError(
+                    f"command has {{{name}}}, and the items have no such field; there are {', '.join(sorted(known))}",
+                    remedy=f"Correct the placeholder, or write {{{{{name}}}}} for plain braces.",
+                )
+
+
+def _packages(table: Table) -> Path | tuple[str, ...] | None:
+    value = table.content.get("packages")
+    if value is None:
+        return None
+    return table.path("packages") if isinstance(value, str) else table.texts("packages")
+
+
+def _verify(table: Table) -> VerifyPolicy:
+    """A mode's name or a table; and in it a comparator's kind or a table."""
+    verify = table.table_or_word("verify", "mode")
+    policy: VerifyPolicy = verify.build(VerifyPolicy, apart={"comparator": None})
+    if "comparator" not in verify.content:
+        return policy
+    comparator = verify.table_or_word("comparator", "kind").build(Comparator)
+    return VerifyPolicy(
+        **{item.name: getattr(policy, item.name) for item in fields(VerifyPolicy)} | {"comparator": comparator}
+    )

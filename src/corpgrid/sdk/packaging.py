@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from corpgrid.domain.feasibility import gpus_wanted
 from corpgrid.domain.ids import Digest
 from corpgrid.domain.job import Requirements
+from corpgrid.errors import UsageError
 from corpgrid.host.detect import architecture, operating_system
 from corpgrid.sdk.jobfile import JobFile
-from corpgrid.sdk.packages import fetch_wheels, is_platform_bound
-from corpgrid.sdk.packing import FUNCTION_FILE, folder_files, function_files, python_minor
+from corpgrid.sdk.packages import fetch_wheels, file_digest, is_platform_bound, provided_modules
+from corpgrid.sdk.packing import Packed, python_minor, require_packages
+from corpgrid.sdk.sources import folder_files, require_entry
 from corpgrid.trust.bundle import BundleFile, CommandEntry, Entry, FunctionEntry, ModuleEntry, Wheel, build_bundle
-from corpgrid.trust.digest import Hasher, digest
+from corpgrid.trust.digest import digest
 from corpgrid.trust.keys import PrivateKey
 
-_CHUNK_BYTES = 1 << 20
+FUNCTION_FILE = "function.pkl"
+_DEFAULT = Requirements()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,77 +29,102 @@ class Package:
     """A signed bundle with its wheels.
 
     Attributes:
-        content: the bundle's bytes.
+        content: the bundle's bytes, and ``digest`` theirs.
+        requirements: the submitter's, and what the bundle itself needs.
         wheels: the wheels it names, by digest.
-        engine: what executes it.
-        python: the minor version it needs, or empty.
-        platform_bound: whether a wheel runs on this operating system and architecture only.
+        modules: what can be imported from the wheels.
     """
 
     content: bytes
     digest: Digest
-    engine: str
+    requirements: Requirements
     wheels: Mapping[Digest, Path] = field(default_factory=dict)
-    python: str = ""
-    platform_bound: bool = False
-
-    def bind(self, requirements: Requirements) -> Requirements:
-        """The requirements, with what the package itself needs."""
-        bound = replace(requirements, engine=self.engine)
-        if self.python:
-            bound = replace(bound, python=self.python)
-        if self.platform_bound:
-            bound = replace(bound, operating_systems=(operating_system(platform.system()),), architectures=(architecture(platform.machine()),))
-        return bound
+    modules: frozenset[str] = frozenset()
 
 
 def pack_function(
-    function: Callable[..., Any], *, packages: Path | Sequence[str] | None, cache: Path, key: PrivateKey
+    function: Packed, *, what: str, wheels: Sequence[Path], requirements: Requirements, key: PrivateKey
 ) -> Package:
-    """A function's package; it needs this interpreter's minor version."""
-    return _pack(function_files(function), FunctionEntry(file=FUNCTION_FILE), packages, cache, key, pickled=True)
+    """The package of a pickled function; it needs this interpreter's minor version.
+
+    Raises:
+        BundleError: it refers to what is in none of the wheels, or is too large.
+        UsageError: the requirements ask for what the function cannot have.
+    """
+    require_packages(what, function.modules, provided_modules(wheels))
+    files = {FUNCTION_FILE: BundleFile(content=function.content, executable=False)}
+    return _pack(files, FunctionEntry(file=FUNCTION_FILE), wheels, requirements, key)
 
 
 def pack_job_file(file: JobFile, *, cache: Path, key: PrivateKey) -> Package:
-    """A job file's package: its files with a Python entry or a command line."""
+    """A job file's package: its files with a Python entry or a command line.
+
+    Raises:
+        BundleError: a file or package is not there, or it is too much.
+        JobFileError: the entry is not there.
+        UsageError: the requirements ask for what it cannot have.
+    """
     files = folder_files(file.folder, file.files)
+    wheels = fetch_wheels(file.packages, cache=cache, base=file.folder) if file.packages else []
     entry: Entry = CommandEntry(argv=file.command)
     if file.entry:
+        require_entry(file.entry, files, provided_modules(wheels))
         module, _, name = file.entry.partition(":")
         entry = ModuleEntry(module=module, name=name)
-    return _pack(files, entry, file.packages, cache, key, pickled=False)
+    return _pack(files, entry, wheels, file.requirements, key)
 
 
-def _pack(  # noqa: PLR0913 - what a bundle is made of
+def _pack(
     files: Mapping[str, BundleFile],
     entry: Entry,
-    packages: Path | Sequence[str] | None,
-    cache: Path,
+    paths: Iterable[Path],
+    requirements: Requirements,
     key: PrivateKey,
-    *,
-    pickled: bool,
 ) -> Package:
-    paths = fetch_wheels(packages, cache=cache) if packages else []
-    wheels = {_file_digest(path): path for path in paths}
-    bound = is_platform_bound(paths)
-    python = python_minor() if pickled or bound else ""
-    engine = "command" if isinstance(entry, CommandEntry) else "python"
+    wheels = {file_digest(path): path for path in paths}
+    bound = bind(requirements, entry, list(wheels.values()))
     content = build_bundle(
         files,
-        engine=engine,
+        engine=bound.engine,
         entry=entry,
         key=key,
-        python=python,
+        python=bound.python if wheels or isinstance(entry, FunctionEntry) else "",
         environment=[Wheel(path.name, mark, path.stat().st_size) for mark, path in wheels.items()],
+        gpus=gpus_wanted(requirements),
     )
-    return Package(
-        content=content, digest=digest(content), engine=engine, wheels=wheels, python=python, platform_bound=bound
-    )
+    modules = provided_modules(wheels.values())
+    return Package(content=content, digest=digest(content), requirements=bound, wheels=wheels, modules=modules)
 
 
-def _file_digest(path: Path) -> Digest:
-    hasher = Hasher()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            hasher.update(chunk)
-    return hasher.digest()
+def bind(requirements: Requirements, entry: Entry, wheels: Sequence[Path]) -> Requirements:
+    """The requirements, with what the code itself needs.
+
+    Raises:
+        UsageError: they ask for something else, so that no device could have it.
+    """
+    engine = "command" if isinstance(entry, CommandEntry) else "python"
+    asked = "" if requirements.engine == _DEFAULT.engine else requirements.engine
+    bound = replace(requirements, engine=_agreed("engine", asked, engine, "the job's entry"))
+    if wheels or isinstance(entry, FunctionEntry):
+        whose = "what is pickled or fetched by this Python"
+        bound = replace(bound, python=_agreed("python", bound.python, python_minor(), whose))
+    wheel = next((wheel.name for wheel in wheels if is_platform_bound([wheel])), "")
+    if wheel:
+        system, machine = operating_system(platform.system()), architecture(platform.machine())
+        bound = replace(
+            bound,
+            operating_systems=(_agreed("operating_systems", bound.operating_systems, system, wheel),),
+            architectures=(_agreed("architectures", bound.architectures, machine, wheel),),
+        )
+    return bound
+
+
+def _agreed(name: str, asked: str | tuple[str, ...], needed: str, whose: str) -> str:
+    """What is needed, unless only something else was asked for."""
+    choices = (asked,) if isinstance(asked, str) else asked
+    if any(choices) and needed not in choices:
+        raise UsageError(
+            f"requirements.{name} is {' or '.join(choices)}, and {whose} needs {needed}",
+            remedy=f"Leave out requirements.{name}.",
+        )
+    return needed

@@ -9,22 +9,30 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import platform
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NewType
 
 import cloudpickle
 
 from corpgrid.errors import BundleError, CorpGridError
 
-_ON_EVERY_DEVICE = frozenset({*sys.stdlib_module_names, "__main__", "__mp_main__", "cloudpickle", "corpgrid", "msgpack"})
+_ON_EVERY_DEVICE = frozenset(
+    {*sys.stdlib_module_names, "__main__", "__mp_main__", "cloudpickle", "corpgrid", "msgpack"}
+)
 _INSTALLED = ("site-packages", "dist-packages")
+_OF_THE_LOADER = frozenset({"__builtins__", "__cached__", "__file__", "__loader__", "__path__", "__spec__"})
+_OPEN = (
+    "Open files, locks and connections inside the function; and import what it uses of a module of yours by name "
+    "(`from module import name`), because a module travels whole."
+)
 _REGISTRY = threading.RLock()
 """What cloudpickle takes by value is one setting for the whole process."""
 
@@ -45,6 +53,11 @@ def python_minor() -> str:
     return ".".join(platform.python_version_tuple()[:2])
 
 
+def name_of(function: Callable[..., Any]) -> str:
+    """What people call it; a partial or an instance has the name of its class."""
+    return str(getattr(function, "__name__", type(function).__name__))[:200]
+
+
 def pack(value: Any, *, what: str) -> Packed:
     """An object as bytes.
 
@@ -56,25 +69,15 @@ def pack(value: Any, *, what: str) -> Packed:
         BundleError: it refers to something that cannot travel, such as an open file or a lock.
     """
     buffer = io.BytesIO()
-    pickler = _Pickler(buffer)
+    pickler = _Pickler(buffer, what)
     with local_by_value():
         try:
             pickler.dump(value)
-        except RecursionError as error:
-            raise BundleError(
-                f"{what} cannot travel: it refers to itself in too deep a circle",
-                remedy="Import what it needs inside the function, or send the modules as files with a job file.",
-            ) from error
         except CorpGridError:
             raise
-        except Exception as error:
-            deep = "recursion" in str(error)
-            raise BundleError(f"{what} cannot travel: {error}", remedy=_CIRCLE if deep else _OPEN) from error
+        except Exception as error:  # whatever the reduction of some object raises
+            raise BundleError(f"{what} cannot travel: {error}", remedy=_OPEN) from error
     return Packed(buffer.getvalue(), frozenset(pickler.modules))
-
-
-_OPEN = "Open files, locks and connections inside the function, not outside of it."
-_CIRCLE = "Let the function refer to functions instead of modules, or send the modules as files with a job file."
 
 
 def require_packages(what: str, modules: frozenset[str], provided: frozenset[str]) -> None:
@@ -99,28 +102,56 @@ def require_packages(what: str, modules: frozenset[str], provided: frozenset[str
     )
 
 
-class _Pickler(cloudpickle.Pickler):
-    """Notes which installed packages the pickle will import."""
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
+    """Takes a few more things by value than cloudpickle, and notes which installed packages the pickle will import."""
 
-    def __init__(self, file: io.BytesIO) -> None:
+    def __init__(self, file: io.BytesIO, what: str) -> None:
         super().__init__(file)
         self.modules: set[str] = set()
+        self._what = what
 
     def reducer_override(self, obj: Any) -> Any:
         """Called for every object but the plainest."""
+        if isinstance(obj, ModuleType) and is_local(obj):
+            # In two steps, the empty module first: modules refer to each other in circles.
+            return ModuleType, (obj.__name__,), {k: v for k, v in vars(obj).items() if k not in _OF_THE_LOADER}
+        if isinstance(obj, functools._lru_cache_wrapper) and _is_own(obj.__module__):  # noqa: SLF001 - its only name
+            return _CACHED, (obj.__wrapped__, obj.cache_parameters())
+        if isinstance(obj, NewType) and _is_own(obj.__module__):
+            return NewType, (obj.__name__, obj.__supertype__)
         reduced = super().reducer_override(obj)
-        if reduced is NotImplemented:  # it goes by name, if it has one
-            name = obj.__name__ if isinstance(obj, ModuleType) else getattr(obj, "__module__", None)
-            named = isinstance(obj, ModuleType | type) or callable(obj)
-            if named and isinstance(name, str):
-                self._note(name)
+        if reduced is NotImplemented and (isinstance(obj, ModuleType) or hasattr(obj, "__qualname__")):
+            self._goes_by_name(obj)
         return reduced
 
-    def _note(self, name: str) -> None:
-        top = name.partition(".")[0]
-        module = sys.modules.get(name)
-        if top not in _ON_EVERY_DEVICE and module is not None and not is_local(module):
+    def _goes_by_name(self, obj: Any) -> None:
+        name = obj.__name__ if isinstance(obj, ModuleType) else getattr(obj, "__module__", None)
+        if not isinstance(name, str):
+            return
+        if _is_own(name):
+            raise BundleError(
+                f"{self._what} refers to {name}.{getattr(obj, '__qualname__', '')}, which cannot travel: "
+                f"it is a {type(obj).__name__}, neither Python source nor installed",
+                remedy="Define it inside the function, or put its module into a package and name that in packages=.",
+            )
+        if (top := name.partition(".")[0]) not in _ON_EVERY_DEVICE:
             self.modules.add(top)
+
+
+def _is_own(name: str) -> bool:
+    """Whether a module of this name is the caller's."""
+    return name in {"__main__", "__mp_main__"} or (name in sys.modules and is_local(sys.modules[name]))
+
+
+def _rebuilder() -> Callable[[Any, dict[str, Any]], Any]:
+    # A nested function travels by value, so that a device needs nothing of this module.
+    def rebuild(function: Any, parameters: dict[str, Any]) -> Any:
+        return functools.lru_cache(**parameters)(function)
+
+    return rebuild
+
+
+_CACHED = _rebuilder()
 
 
 @contextmanager
@@ -128,8 +159,7 @@ def local_by_value() -> Iterator[None]:
     """Within it, cloudpickle takes the caller's own modules by value."""
     with _REGISTRY:
         known = cloudpickle.list_registry_pickle_by_value()
-        registered = [module for module in list(sys.modules.values()) if is_local(module)]
-        registered = [module for module in registered if module.__name__ not in known]
+        registered = [sys.modules[name] for name in _local_names(frozenset(sys.modules)) if name not in known]
         for module in registered:
             cloudpickle.register_pickle_by_value(module)
         try:
@@ -139,11 +169,15 @@ def local_by_value() -> Iterator[None]:
                 cloudpickle.unregister_pickle_by_value(module)
 
 
+@functools.lru_cache(maxsize=1)
+def _local_names(names: frozenset[str]) -> tuple[str, ...]:
+    """Those of the loaded modules that are the caller's own; looked at again when another was loaded."""
+    return tuple(name for name in names if is_local(sys.modules[name]) and sys.modules[name].__name__ == name)
+
+
 def is_local(module: ModuleType) -> bool:
     """Whether a module is the caller's own code: Python source that is not installed, nor Python's, nor CorpGrid's."""
     origin, name = getattr(module, "__file__", None), getattr(module, "__name__", "")
     if not isinstance(origin, str) or not isinstance(name, str) or name.partition(".")[0] in _ON_EVERY_DEVICE:
         return False
-    if name not in sys.modules or not origin.endswith((".py", ".pyc")):
-        return False
-    return not any(folder in origin for folder in _INSTALLED)
+    return origin.endswith((".py", ".pyc")) and not any(folder in origin for folder in _INSTALLED)

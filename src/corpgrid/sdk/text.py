@@ -1,10 +1,12 @@
-"""Text that came from a device, made harmless for a terminal: no control character of it gets through.
+r"""Text that came from a device, made harmless for a terminal: no control character of it gets through.
 
->>> printable("red: \\x1b[31m")
-'red: \\\\x1b[31m'
+>>> printable("red: \x1b[31m")
+'red: \\x1b[31m'
 """
 
 from __future__ import annotations
+
+_LAST_OF_A_BYTE = 0xFF
 
 
 def printable(text: str, *, keep: str = "\n\t") -> str:
@@ -15,4 +17,5 @@ def printable(text: str, *, keep: str = "\n\t") -> str:
 
 
 def _visible(letter: str) -> str:
-    return letter.encode("ascii", "backslashreplace").decode() if ord(letter) > 0x7F else f"\\x{ord(letter):02x}"  # noqa: PLR2004 - the end of ASCII
+    code = ord(letter)
+    return f"\\x{code:02x}" if code <= _LAST_OF_A_BYTE else letter.encode("ascii", "backslashreplace").decode()

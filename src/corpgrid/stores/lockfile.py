@@ -22,6 +22,9 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+_REMEDY = "Stop the other scheduler, or give this one a store of its own."
+
+
 class LockFile:
     """Holds ``path`` from its construction to ``release``.
 
@@ -29,7 +32,7 @@ class LockFile:
         StoreError: another process holds it, or it cannot be written.
     """
 
-    def __init__(self, path: Path, *, what: str) -> None:
+    def __init__(self, path: Path, *, what: str, remedy: str = _REMEDY) -> None:
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
@@ -44,7 +47,7 @@ class LockFile:
             by = f"process {holder}" if holder else "another process"
             raise StoreError(
                 f"{what} is in use by {by}",
-                remedy="Stop the other scheduler, or give this one a store of its own.",
+                remedy=remedy,
             ) from None
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, f"{os.getpid()}\n".encode())

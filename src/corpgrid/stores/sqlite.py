@@ -54,7 +54,7 @@ class Writer:
         """One tick."""
         database, known = self._database, self._known
         try:
-            with database.transaction(write=True):
+            with database.transaction():
                 view = load(database, known, need, now=self._settings.clock.now(), settings=self._settings)
                 effects = decide(view)
                 last_tick = known.counters.last_tick if known.counters else 0.0

@@ -23,6 +23,7 @@ MAX_BLOCK_ROWS = 512
 """With the widest row (a device) below SQLite's 32,766 values a statement."""
 _CACHED_STATEMENTS = 256
 _CACHE_KIB = 128 << 10
+_READING_CACHE_KIB = 16 << 10
 _CHECKPOINT_PAGES = 4_096
 _LOG_BYTES_KEPT = 64 << 20
 _BUSY_MILLISECONDS = 10_000
@@ -57,6 +58,16 @@ class Database:
         """All rows of a statement that takes an array first; none for an empty array."""
         return self.rows(name, json.dumps(wanted), *values) if wanted else []
 
+    def arrays(self, name: str, *values: Any) -> list[list[Any]]:
+        """The rows of a statement that gives all of them as one JSON array."""
+        ((text,),) = self.rows(name, *values)
+        rows: list[list[Any]] = json.loads(text)
+        return rows
+
+    def arrays_for(self, name: str, wanted: Sequence[int]) -> list[list[Any]]:
+        """The same for a statement that takes an array; none for an empty array."""
+        return self.arrays(name, json.dumps(wanted)) if wanted else []
+
     def run(self, name: str, *values: Any) -> None:
         """Run a statement that gives no rows."""
         self.connection.execute(self._statements[name], values)
@@ -72,10 +83,10 @@ class Database:
             count, start = count - block, end
 
     @contextmanager
-    def transaction(self, *, write: bool) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         """Everything inside happens at one moment, or not at all."""
         with self.translated():
-            self.connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+            self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
                 self.connection.execute("COMMIT")
@@ -115,7 +126,7 @@ class Database:
             "synchronous = FULL",
             "fullfsync = ON",
             "checkpoint_fullfsync = ON",
-            f"cache_size = -{_CACHE_KIB}",
+            f"cache_size = -{_READING_CACHE_KIB if read_only else _CACHE_KIB}",
             f"wal_autocheckpoint = {_CHECKPOINT_PAGES}",
             f"journal_size_limit = {_LOG_BYTES_KEPT}",
             "secure_delete = OFF",

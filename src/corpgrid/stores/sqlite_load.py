@@ -6,11 +6,12 @@ pointers: leases name tasks, tasks name attempts, attempts name devices and leas
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import merge
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from corpgrid.domain.attempt import Attempt, AttemptState, Lease
 from corpgrid.domain.device import Device
@@ -27,7 +28,6 @@ from corpgrid.stores.sqlite_rows import (
     attempts_of,
     by_task,
     device_of,
-    gpus_by_device,
     job_of,
     lease_of,
     tasks_of,
@@ -35,6 +35,7 @@ from corpgrid.stores.sqlite_rows import (
 from corpgrid.trust.jobspec import decode_spec
 
 _SPECS_REMEMBERED = 10_000
+Rows = list[list[Any]]
 _KEY: Callable[[Task], TaskKey] = itemgetter(0, 1)
 
 
@@ -156,19 +157,20 @@ class _Load:
         self._jobs.update(number for (number,) in database.rows("settled_jobs"))
         return epochs, due, tainted
 
-    def _ready(self, limit: int) -> tuple[list[Row], list[Row]]:
+    def _ready(self, limit: int) -> tuple[Rows, Rows]:
         if not limit:
             return [], []
-        return self._database.rows("fresh_tasks", limit), self._database.rows("tried_tasks", limit)
+        ((fresh, tried),) = self._database.rows("ready_tasks", limit)
+        return json.loads(fresh), json.loads(tried)
 
-    def _follow(self, ready_rows: tuple[list[Row], list[Row]]) -> tuple[list[Row], list[Row]]:
+    def _follow(self, ready_rows: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
         """The rows of all other tasks, and of all attempts; what they point at is wanted too."""
         fresh, tried = ready_rows
         if self._keys:
             self._keys.difference_update(row[0] << INDEX_BITS | row[1] for rows in ready_rows for row in rows)
-        task_rows = self._database.rows_for("tasks_by_key", sorted(self._keys))
+        task_rows = self._database.arrays_for("tasks_by_key", sorted(self._keys))
         keys = {row[0] << INDEX_BITS | row[1] for rows in (task_rows, tried) for row in rows if row[6]}
-        attempt_rows = self._database.rows_for("attempts_by_key", sorted(keys))
+        attempt_rows = self._database.arrays_for("attempts_by_key", sorted(keys))
         self._devices.update(row[3] for row in attempt_rows)
         epochs = {row[7] for row in attempt_rows if row[8] <= LAST_LIVE} - self._lease_rows.keys()
         self._add_leases(self._database.rows_for("leases_by_epoch", sorted(epochs)))
@@ -192,10 +194,8 @@ class _Load:
         return {job.id: job for job in map(job_of, rows)}
 
     def _load_devices(self) -> dict[DeviceId, Device]:
-        wanted = sorted(self._devices)
-        gpus = gpus_by_device(self._database.rows_for("gpus", wanted))
-        rows = self._database.rows_for("devices_by_number", wanted)
-        return {device.id: device for device in (device_of(row, gpus.get(row[0], ())) for row in rows)}
+        rows = self._database.rows_for("devices_by_number", sorted(self._devices))
+        return {device.id: device for device in map(device_of, rows)}
 
     def _specs(self) -> dict[JobId, JobSpec]:
         specs = self._known.specs
@@ -210,7 +210,7 @@ class _Load:
         return {lease.epoch: lease for lease in leases}
 
     def _decode(
-        self, ready_rows: tuple[list[Row], list[Row]], rows: tuple[list[Row], list[Row]]
+        self, ready_rows: tuple[Rows, Rows], rows: tuple[Rows, Rows]
     ) -> tuple[dict[TaskKey, Task], dict[TaskKey, tuple[Attempt, ...]]]:
         known = self._known
         known.devices.name(self._devices)
@@ -221,7 +221,7 @@ class _Load:
 
     # -- what is derived
 
-    def _ready_keys(self, ready_rows: tuple[list[Row], list[Row]], jobs: Mapping[JobId, Job]) -> tuple[TaskKey, ...]:
+    def _ready_keys(self, ready_rows: tuple[Rows, Rows], jobs: Mapping[JobId, Job]) -> tuple[TaskKey, ...]:
         """Fresh and tried tasks in one order; each of the two comes in it already."""
         ids = self._known.jobs.id
         fresh, tried = ready_rows
@@ -229,7 +229,7 @@ class _Load:
             rank = {
                 number: (-jobs[ids[number]].priority, jobs[ids[number]].created_at, number) for number in self._jobs
             }
-            rows: Iterable[Row] = merge(fresh, tried, key=lambda row: (rank[row[0]], row[1]))
+            rows: Iterable[list[Any]] = merge(fresh, tried, key=lambda row: (rank[row[0]], row[1]))
         else:
             rows = fresh or tried
         return tuple((ids[row[0]], row[1]) for row in rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from corpgrid.domain.attempt import Attempt
 from corpgrid.domain.device import Device
@@ -18,7 +19,6 @@ from corpgrid.stores.sqlite_rows import (
     LAST_INDEX,
     attempts_of,
     device_of,
-    gpus_by_device,
     job_of,
     task_state_number,
     tasks_of,
@@ -30,7 +30,7 @@ Page = tuple[list[Digest], int | None]
 
 
 class Reader:
-    """The reading half of the store; every method is one transaction.
+    """The reading half of the store; every method is one statement, and so one moment.
 
     Args:
         database: a connection of its own.
@@ -59,22 +59,20 @@ class Reader:
         """``Store.tasks``."""
         first, last = self._range(job, after)
         numbers = json.dumps(list(map(task_state_number, states)))
-        return tasks_of(self._rows("tasks", first, last, numbers, limit), lambda _: job)
+        return tasks_of(self._arrays("tasks", first, last, numbers, limit), lambda _: job)
 
     def attempts(self, job: JobId, index: int) -> list[Attempt]:
         """``Store.attempts``."""
         key, _ = self._range(job, index)
-        return attempts_of(self._rows("attempts", key), lambda _: job, DeviceId)
+        return attempts_of(self._arrays("attempts", key), lambda _: job, DeviceId)
 
     def ended(self, job: JobId, after: tuple[int, int], limit: int) -> list[StoredResult]:
         """``Store.ended``."""
-        number = self._number(job)
-        rev, index = after
-        return _results(job, self._rows("ended", number, rev, (number << INDEX_BITS) + index, limit))
+        return _results(job, self._arrays("ended", self._number(job), *after, limit))
 
     def provisional(self, job: JobId, after: int, limit: int) -> list[StoredResult]:
         """``Store.provisional``."""
-        return _results(job, self._rows("provisional", *self._range(job, after), limit))
+        return _results(job, self._arrays("provisional", *self._range(job, after), limit))
 
     def batches(self, numbers: Sequence[int]) -> dict[int, bytes]:
         """``Store.batches``."""
@@ -82,17 +80,12 @@ class Reader:
 
     def device(self, device: DeviceId) -> Device | None:
         """``Store.device``."""
-        with self._database.transaction(write=False):
-            rows = self._database.rows("device", device)
-            gpus = gpus_by_device(self._database.rows("gpus_of_device", device))
-        return device_of(rows[0], gpus.get(rows[0][0], ())) if rows else None
+        rows = self._rows("device", device)
+        return device_of(rows[0]) if rows else None
 
     def devices(self) -> list[Device]:
         """``Store.devices``."""
-        with self._database.transaction(write=False):
-            rows = self._database.rows("devices")
-            gpus = gpus_by_device(self._database.rows("all_gpus"))
-        return [device_of(row, gpus.get(row[0], ())) for row in rows]
+        return list(map(device_of, self._rows("devices")))
 
     def checkpoints(self, job: JobId, index: int) -> list[Checkpoint]:
         """``Store.checkpoints``."""
@@ -139,6 +132,10 @@ class Reader:
         with self._database.translated():
             return self._database.rows(name, *values)
 
+    def _arrays(self, name: str, *values: object) -> list[list[Any]]:
+        with self._database.translated():
+            return self._database.arrays(name, *values)
+
     def _number(self, job: JobId) -> int:
         rows = self._rows("job_number", job)
         return int(rows[0][0]) if rows else -1
@@ -153,6 +150,6 @@ def _last(rows: Sequence[Row]) -> int | None:
     return rows[-1][0] if rows else None
 
 
-def _results(job: JobId, rows: Sequence[Row]) -> list[StoredResult]:
+def _results(job: JobId, rows: Sequence[list[Any]]) -> list[StoredResult]:
     tasks = tasks_of([row[:12] for row in rows], lambda _: job)
     return [StoredResult(task, DeviceId(row[12]), row[13], row[14]) for task, row in zip(tasks, rows, strict=True)]

@@ -72,17 +72,19 @@ _purpose_number, _attempt_number = _numbers(PURPOSES), _numbers(ATTEMPT_STATES)
 _job_word, _device_word = _words(JobState), _words(DeviceState)
 
 
-def tasks_of(rows: Sequence[Row], job_id: Callable[[int], JobId]) -> list[Task]:
-    """Rows of ``job_shards`` (twelve columns, ``job`` first)."""
+def tasks_of(rows: Sequence[list[Any]], job_id: Callable[[int], JobId]) -> list[Task]:
+    """Arrays of ``job_shards`` (twelve columns, ``job`` first, ``ready_at`` perhaps quoted)."""
     if not rows:
         return []
-    jobs, indexes, states, purposes, *rest = zip(*rows, strict=True)
+    jobs, indexes, states, purposes, *rest, ready_at, final_revs = zip(*rows, strict=True)
     columns = zip(
         map(job_id, jobs),
         indexes,
         map(TASK_STATES.__getitem__, states),
         map(PURPOSES.__getitem__, purposes),
         *rest,
+        map(float, ready_at),
+        final_revs,
         strict=True,
     )
     return list(map(_task, columns))
@@ -97,12 +99,14 @@ def task_values(tasks: Sequence[Task], number: Mapping[JobId, int]) -> list[Any]
 
 
 def attempts_of(
-    rows: Sequence[Row], job_id: Callable[[int], JobId], device_id: Callable[[Any], DeviceId]
+    rows: Sequence[list[Any]], job_id: Callable[[int], JobId], device_id: Callable[[Any], DeviceId]
 ) -> list[Attempt]:
-    """Rows of ``job_attempts`` (fourteen columns, ``job`` first)."""
+    """Arrays of ``job_attempts`` (fourteen columns, ``job`` first, the digest in hex, ``seconds`` perhaps quoted)."""
     if not rows:
         return []
-    jobs, indexes, numbers, devices, owners, sites, purposes, epochs, states, *rest = zip(*rows, strict=True)
+    jobs, indexes, numbers, devices, owners, sites, purposes, epochs, states, *rest, digests, reasons, seconds = zip(
+        *rows, strict=True
+    )
     columns = zip(
         map(job_id, jobs),
         indexes,
@@ -114,6 +118,9 @@ def attempts_of(
         epochs,
         map(ATTEMPT_STATES.__getitem__, states),
         *rest,
+        map(bytes.fromhex, digests),
+        reasons,
+        map(float, seconds),
         strict=True,
     )
     return list(map(_attempt, columns))
@@ -186,8 +193,8 @@ def job_values(job: Job) -> Iterator[Any]:
     )
 
 
-def device_of(row: Row, gpus: tuple[Gpu, ...]) -> Device:
-    """A row of ``devices``."""
+def device_of(row: Row) -> Device:
+    """A row of ``devices``, its GPUs last."""
     return Device(
         id=DeviceId(row[1]),
         public_key=row[2],
@@ -197,7 +204,7 @@ def device_of(row: Row, gpus: tuple[Gpu, ...]) -> Device:
         reason=row[6],
         trusted=bool(row[7]),
         name=row[8],
-        facts=_facts_of(row, gpus),
+        facts=_facts_of(row),
         power=PowerStatus(on_ac_power=bool(row[21]), battery_percent=row[22]),
         blockers=_texts_of(row[23]),
         capacity=row[24],
@@ -212,7 +219,7 @@ def device_of(row: Row, gpus: tuple[Gpu, ...]) -> Device:
     )
 
 
-def _facts_of(row: Row, gpus: tuple[Gpu, ...]) -> Facts:
+def _facts_of(row: Row) -> Facts:
     return Facts(
         hostname=row[9],
         operating_system=row[10],
@@ -223,7 +230,7 @@ def _facts_of(row: Row, gpus: tuple[Gpu, ...]) -> Facts:
         cpus=row[15],
         memory_bytes=row[16],
         disk_free_bytes=row[17],
-        gpus=gpus,
+        gpus=_gpus_of(row[37]),
         labels=_texts_of(row[18]),
         thermal_headroom=row[19],
         agent_version=row[20],
@@ -244,15 +251,6 @@ def device_values(device: Device) -> Iterator[Any]:
     )
 
 
-def gpus_by_device(rows: Iterable[Row]) -> dict[int, tuple[Gpu, ...]]:
-    """Rows of ``device_gpus``, by device and position."""
-    found: dict[int, tuple[Gpu, ...]] = {}
-    for device, backend, name, uuid, vram_bytes, driver, compute in rows:
-        gpu = Gpu(backend=backend, name=name, uuid=uuid, vram_bytes=vram_bytes, driver=driver, compute=compute)
-        found[device] = (*found.get(device, ()), gpu)
-    return found
-
-
 def gpu_values(device: int, gpus: Sequence[Gpu]) -> Iterator[Any]:
     """Values of ``add_gpus``."""
     for position, gpu in enumerate(gpus):
@@ -262,6 +260,12 @@ def gpu_values(device: int, gpus: Sequence[Gpu]) -> Iterator[Any]:
 @lru_cache(maxsize=4_096)
 def _texts_of(text: str) -> tuple[str, ...]:
     return tuple(json.loads(text))
+
+
+@lru_cache(maxsize=4_096)
+def _gpus_of(text: str) -> tuple[Gpu, ...]:
+    names = ("backend", "name", "uuid", "vram_bytes", "driver", "compute")
+    return tuple(Gpu(**dict(zip(names, gpu, strict=True))) for gpu in json.loads(text))
 
 
 @lru_cache(maxsize=4_096)

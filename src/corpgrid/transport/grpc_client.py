@@ -16,12 +16,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import grpc
-
 from corpgrid.domain.ids import Digest
 from corpgrid.errors import LimitError, UnavailableError
 from corpgrid.transport.address import Address
 from corpgrid.transport.backoff import Backoff
+from corpgrid.transport.forkless import grpc
 from corpgrid.transport.grpc_status import error_of
 from corpgrid.transport.limits import TransportLimits
 from corpgrid.transport.remote import Parts, RemoteGrid, RemoteScheduler

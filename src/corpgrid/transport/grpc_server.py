@@ -16,11 +16,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import grpc
-
 from corpgrid.errors import ConfigError, CorpGridError
 from corpgrid.transport.address import Address, prepare
 from corpgrid.transport.dispatch import UNARY, Dispatch
+from corpgrid.transport.forkless import grpc
 from corpgrid.transport.grpc_status import metadata_of, status_of
 from corpgrid.transport.limits import TransportLimits
 from corpgrid.wire.methods import PACKAGE, Method

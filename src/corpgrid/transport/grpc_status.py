@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import grpc
-
 from corpgrid.errors import (
     ConflictError,
     CorpGridError,
@@ -23,6 +21,7 @@ from corpgrid.errors import (
     UnavailableError,
     UsageError,
 )
+from corpgrid.transport.forkless import grpc
 from corpgrid.wire.convert_errors import error_from_wire, error_to_wire
 
 ERROR_KEY = "corpgrid-error-bin"

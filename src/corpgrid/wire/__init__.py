@@ -1,0 +1,1 @@
+"""What travels between processes, as bytes: protobuf, the data codec, and the frames of the runner's pipes."""

@@ -116,7 +116,7 @@ def poll_request_from_wire(message: pb.PollJobsRequest) -> PollRequest:
 def poll_reply_to_wire(reply: PollReply) -> pb.PollJobsResponse:
     """Work."""
     specs = {str(job): envelope for job, envelope in reply.specs.items()}
-    message = pb.PollJobsResponse(reply=_reply_to_wire(reply), specs=specs)
+    message = pb.PollJobsResponse(reply=_reply_to_wire(reply), specs=specs, blobs=reply.blobs)
     for grant in reply.grants:
         row = message.grants.add(epoch=grant.epoch, job=grant.job, ttl_seconds=grant.ttl_seconds)
         row.indexes.extend([task.index for task in grant.tasks])
@@ -134,6 +134,7 @@ def poll_reply_from_wire(message: pb.PollJobsResponse) -> PollReply:
         received=reply.received,
         grants=tuple(map(_grant_from_wire, message.grants)),
         specs={JobId(job): envelope for job, envelope in message.specs.items()},
+        blobs=tuple(message.blobs),
     )
 
 

@@ -20,7 +20,9 @@ from corpgrid.errors import (
     GridError,
     IllegalMoveError,
     LimitError,
+    LoadError,
     MalformedDataError,
+    OutputError,
     TaskFailedError,
 )
 from corpgrid.wire import convert_checks as check
@@ -33,6 +35,8 @@ ERROR_BYTES = 4_096
 _ATTRIBUTES: Mapping[type[CorpGridError], Mapping[str, object]] = {
     LimitError: {"limit_name": "", "limit": 0, "got": 0},
     TaskFailedError: {"index": -1, "reason": "", "detail": ""},
+    LoadError: {"reason": "", "detail": ""},
+    OutputError: {"reason": ""},
     IllegalMoveError: {"story": ()},
 }
 """What a class carries beside its message, and what stands there where the other side did not say."""

@@ -236,7 +236,7 @@ CREATE INDEX job_shards_fresh ON job_shards (task) WHERE open > 0 AND attempts =
 CREATE INDEX job_shards_tried ON job_shards (task) WHERE open > 0 AND attempts > 0 AND state BETWEEN 1 AND 3;
 CREATE INDEX job_shards_due ON job_shards (ready_at, task) WHERE state = 0;
 CREATE INDEX job_shards_provisional ON job_shards (accepted_device, task) WHERE state = 3;
-CREATE INDEX job_shards_ended ON job_shards (job, final_rev, task) WHERE final_rev > 0;
+CREATE INDEX job_shards_ended ON job_shards (job, final_rev, idx) WHERE final_rev > 0;
 CREATE INDEX job_attempts_live ON job_attempts (device, epoch) WHERE state <= 2;
 CREATE INDEX leases_device ON leases (device);
 CREATE INDEX leases_job ON leases (job);

@@ -202,3 +202,10 @@ async def test_what_somebody_else_planted_beside_the_bytecode_is_left_behind(blo
     assert sorted(names_in(held.path)) == ["greeting-1.0.dist-info", "greeting.py"]
     assert mode(victim) == 0o600
     assert names_in(root) == [held.path.parent.name]
+
+
+async def test_two_agents_may_make_one_environment_at_once(blobs: Path, root: Path):
+    wheels = [honest_wheel(blobs)]
+    held = await asyncio.gather(*(environments(root).acquire(wheels) for _ in range(4)))
+    assert len({each.path for each in held}) == 1
+    assert names_in(root) == [held[0].path.parent.name]

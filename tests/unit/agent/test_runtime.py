@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,10 @@ def test_a_package_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.
     with pytest.raises(ConfigError, match="no_such_package"):
         lay_out(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_agents_may_make_it_at_once(tmp_path: Path):
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lay_out, [tmp_path] * 4))
+    assert len(set(made)) == 1
+    assert [path.name for path in tmp_path.iterdir()] == [made[0].name]

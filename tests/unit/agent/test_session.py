@@ -153,8 +153,99 @@ def test_closing_hands_everything_back():
     (submit,) = only(out, Submit)
     assert {item.reason for item in submit.batches[JOB]} == {"agent_stopping"}
     assert not made.drained
+    (beat,) = only(out, Beat)
+    assert beat.status.blockers == ("agent_stopping",)
     made.submitted(Reply(), now=1.1)
+    assert not made.drained
+    made.beaten(Reply(), now=1.1)
     assert made.drained
+
+
+def test_work_that_comes_while_it_closes_is_handed_back_too():
+    made = session()
+    up(made)
+    made.close(now=1.0)
+    out = made.polled(PollReply(grants=(grant(1, 0, 1),)), now=1.1)
+    (submit,) = only(out, Submit)
+    assert [item.reason for item in submit.batches[JOB]] == ["agent_stopping"] * 2
+    made.beaten(Reply(), now=1.1)
+    assert not made.drained
+    made.submitted(Reply(), now=1.2)
+    assert made.drained
+
+
+def test_a_closing_agent_without_a_scheduler_waits_for_nobody():
+    made = session()
+    made.failed(only(made.advance(now=0.0), Register)[0], refused=False, now=0.1)
+    made.close(now=1.0)
+    assert made.drained
+
+
+def test_also_runners_without_a_task_are_ended_when_the_owner_stays():
+    made = session()
+    up(made)
+    assert not only(made.host_changed(Host(blockers=("owner_present",)), now=1.0), StopRunners)
+    assert only(made.advance(now=6.1), StopRunners)
+    assert not made.advance(now=6.2)
+    assert only(made.host_changed(Host(), now=7.0), Thaw)
+
+
+@pytest.mark.parametrize("host", [BATTERY, Host(blockers=("paused",))])
+def test_work_that_comes_too_late_for_the_host_goes_back_with_its_reason(host):
+    made = session(yield_grace_seconds=0.0)
+    up(made)
+    made.host_changed(host, now=1.0)
+    out = made.polled(PollReply(grants=(grant(1, 0),)), now=1.1)
+    assert only(out, StopRunners)
+    (submit,) = only(out, Submit)
+    assert [item.reason for item in submit.batches[JOB]] == [host.reason]
+
+
+def test_also_idle_runners_are_ended_when_the_scheduler_says_stop():
+    made = session()
+    up(made)
+    assert only(made.beaten(Reply(should_continue=False, message="paused"), now=1.0), StopRunners)
+    assert not only(made.beaten(Reply(should_continue=False, message="paused"), now=2.0), StopRunners)
+
+
+def test_a_result_that_the_scheduler_chokes_on_holds_up_no_other():
+    made = session(slots=8)
+    up(made)
+    made.polled(PollReply(grants=(grant(1, *range(16)),)), now=0.0)
+    made.queue.take(JOB, 16)
+    out, now, arrived = made.finished(JOB, [done(index) for index in range(16)], now=1.0), 1.0, {}
+    while made.queue.held():
+        now += 60.0
+        for request in only(out, Submit) + only(out, Poll):
+            items = request.batches.get(JOB, [])
+            if any(item.index == 11 and item.outcome is Outcome.RESULT for item in items):
+                out = made.failed(request, refused=False, fault="the scheduler cannot read it", now=now)
+            else:
+                arrived |= {item.index: item for item in items}
+                reply = made.submitted if isinstance(request, Submit) else made.polled
+                out = reply(Reply() if isinstance(request, Submit) else PollReply(), now=now)
+        out += made.advance(now=now + 30.0)
+        assert now < 3600
+    assert sorted(arrived) == list(range(16))
+    bad = arrived.pop(11)
+    assert (bad.outcome, bad.reason, bad.detail) == (Outcome.CRASHED, "undeliverable", "the scheduler cannot read it")
+    assert all(item.outcome is Outcome.RESULT for item in arrived.values())
+
+
+def test_a_device_that_can_start_nothing_rests_longer_each_time_and_asks_again():
+    made = session()
+    up(made)
+    made.polled(PollReply(grants=(grant(1, 0, 1, 2, 3),)), now=0.0)
+    rests, now = [], 1.0
+    for _ in range(9):
+        rests.append(made.rest(now=now))
+        assert made.rest(now=now) == rests[-1], "one rest at a time"
+        assert not only(made.advance(now=now), Poll)
+        now += rests[-1]
+    assert rests[0] < rests[1] < rests[2]
+    assert max(rests) <= 60.0
+    made.queue.stop_all("refused")
+    assert only(made.advance(now=now), Poll)
 
 
 @given(st.floats(1e-6, 100.0))
@@ -248,6 +339,11 @@ class Requests(RuleBasedStateMachine):
     def time_passes(self, seconds):
         self.now += seconds
         self.carry(self.made.advance(now=self.now))
+
+    @invariant()
+    def it_never_spins(self):
+        self.carry(self.made.advance(now=self.now))
+        assert self.made.next_due(now=self.now) > 0
 
     @invariant()
     def nothing_runs_while_the_host_forbids_it(self):

@@ -10,7 +10,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from corpgrid.domain.availability import (
-    BATTERY_MARGIN_PERCENT,
     THERMAL_MARGIN,
     Blocker,
     BlockerName,
@@ -44,9 +43,7 @@ schedules = st.sampled_from(
 powers = st.builds(PowerStatus, on_ac_power=st.booleans(), battery_percent=st.none() | percents)
 policies = st.builds(
     OwnerPolicy,
-    require_mains=st.booleans(),
     mains_settle_seconds=seconds,
-    battery_percent_min=percents,
     idle_seconds_min=seconds,
     hours=schedules,
     thermal_headroom_min=shares,
@@ -64,7 +61,6 @@ hosts = st.builds(
 memories = st.builds(
     Memory,
     mains_since=st.none() | st.just(-math.inf) | moments,
-    battery_low=st.booleans(),
     too_warm=st.booleans(),
 )
 
@@ -85,10 +81,7 @@ def later(host: HostState, wait: float) -> HostState:
 
 
 @given(policies, hosts, memories)
-def test_with_require_mains_nothing_is_ever_allowed_on_battery(
-    policy: OwnerPolicy, host: HostState, memory: Memory
-) -> None:
-    policy = replace(policy, require_mains=True)
+def test_nothing_is_ever_allowed_on_battery(policy: OwnerPolicy, host: HostState, memory: Memory) -> None:
     host = replace(host, power=replace(host.power, on_ac_power=False))
     seen = look(policy, host, memory)
     assert not seen.allowed
@@ -128,7 +121,6 @@ def test_an_owner_who_asks_for_more_is_never_blocked_by_less(
         policy,
         idle_seconds_min=policy.idle_seconds_min + more.idle_seconds_min,
         mains_settle_seconds=policy.mains_settle_seconds + more.mains_settle_seconds,
-        battery_percent_min=max(policy.battery_percent_min, more.battery_percent_min),
         thermal_headroom_min=max(policy.thermal_headroom_min, more.thermal_headroom_min),
     )
     assert names(look(policy, host, memory)) <= names(look(stricter, host, memory))
@@ -210,19 +202,6 @@ def test_a_machine_that_was_too_warm_must_cool_by_the_margin() -> None:
 def test_heat_never_matters_to_an_owner_who_asks_for_none(headroom: float) -> None:
     policy = OwnerPolicy(thermal_headroom_min=0.0)
     assert look(policy, HostState(now=NOW, thermal_headroom=headroom), Memory(too_warm=True)).allowed
-
-
-def test_a_battery_that_was_low_must_gain_the_margin() -> None:
-    policy = OwnerPolicy(require_mains=False, battery_percent_min=50.0)
-    memory = None
-    allowed = []
-    for charge in (51.0, 49.0, 51.0, 50.0 + BATTERY_MARGIN_PERCENT, None):
-        power = PowerStatus(on_ac_power=False, battery_percent=charge)
-        seen = look(policy, HostState(now=NOW, power=power), memory)
-        memory = seen.memory
-        allowed.append(seen.allowed)
-    assert allowed == [True, False, False, True, False]
-    assert look(policy, HostState(now=NOW, power=PowerStatus(battery_percent=1.0)), memory).allowed
 
 
 def test_out_of_hours_says_when_the_machine_is_lent_again() -> None:

@@ -94,6 +94,18 @@ async def test_a_bundle_of_a_stranger_is_refused(world: World) -> None:
         await world.scheduler.grid.submit_job(envelope)
 
 
+async def test_a_bundle_whose_signer_is_trusted_no_more_is_refused(world: World) -> None:
+    submitter, author = world.person, PrivateKey.generate()
+    world.keyring = Keyring([submitter.public, author.public])
+    world.person = author
+    bundle = verify_job(await world.job(), keyring=world.keyring, now=world.clock.now()).spec.bundle
+    world.person = submitter
+    await world.scheduler.grid.submit_job(await world.job(bundle=bundle))
+    world.keyring = Keyring([submitter.public])
+    with pytest.raises(UntrustedKeyError):
+        await world.scheduler.grid.submit_job(await world.job(bundle=bundle))
+
+
 async def test_only_so_many_blobs_come_with_a_job() -> None:
     async with World(submit_blobs=2).running() as world:
         with pytest.raises(LimitError, match="submit_blobs"):

@@ -94,6 +94,18 @@ async def test_a_scheduler_that_slept_takes_no_lease_away(world: World, slept_se
     assert {task.state for task in await world.scheduler.grid.tasks(job.id)} == {TaskState.LEASED}
 
 
+async def test_a_scheduler_that_slept_right_after_its_start_takes_no_lease_away(world: World) -> None:
+    actor = world.actor()
+    await actor.register()
+    job = await world.scheduler.grid.submit_job(await world.job())
+    await actor.poll()
+    made = reaper(world, sweep_seconds=1.0)
+    await made.forgive_outage()
+    world.clock.time += 3_600.0
+    await made.sweep()
+    assert {task.state for task in await world.scheduler.grid.tasks(job.id)} == {TaskState.LEASED}
+
+
 async def test_while_the_store_fails_no_lease_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(*_: object) -> None:
         raise StoreError("disk full")

@@ -53,7 +53,7 @@ async def test_pages_together_are_all_results_and_each_once(world: World, limit:
     found = await pages(world, job, limit=limit)
     assert sorted(result.index for result in results_of(found)) == list(range(20))
     assert {len(page.results) for page in found[:-2]} <= {limit}
-    assert found[-1].complete
+    assert [page.complete for page in found] == [len(page.results) < limit for page in found]
 
 
 async def test_a_page_ends_when_it_is_large_enough() -> None:

@@ -51,6 +51,13 @@ async def test_a_registration_of_another_day_is_refused(world: World) -> None:
         await world.scheduler.agents.register(request)
 
 
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_the_operator_says_which_devices_are_trusted(world: World, *, trusted: bool) -> None:
+    actor = world.actor(trusted=trusted)
+    await actor.register()
+    assert (await world.scheduler.grid.device(actor.device)).trusted is trusted
+
+
 async def test_registering_again_ends_the_old_session(world: World) -> None:
     actor = world.actor()
     old = (await actor.register()).session

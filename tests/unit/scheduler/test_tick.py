@@ -282,6 +282,30 @@ async def test_a_poll_whose_wait_ends_while_it_is_decided_hears_what_was_decided
         assert await polling == PollReply(message="work")
 
 
+async def test_a_poll_whose_wait_ends_while_it_is_decided_is_not_parked() -> None:
+    bench = Bench(answer_all)
+    async with bench.running():
+        bench.store.gate.clear()
+        polling = asyncio.create_task(bench.tick.ask(bench.poll(), wait_seconds=0.01))
+        await asyncio.sleep(0.05)
+        bench.store.gate.set()
+        assert await asyncio.wait_for(polling, 5.0) == PollReply()
+
+
+async def test_a_parked_poll_whose_wait_ends_while_it_is_asked_hears_what_was_decided() -> None:
+    bench = Bench(answer_all)
+    async with bench.running():
+        polling = asyncio.create_task(bench.tick.ask(bench.poll(), wait_seconds=0.1))
+        await bench.settled()
+        bench.script = _grants_after(READY)
+        await bench.tick.ask(bench.heartbeat())
+        bench.store.gate.clear()
+        await asyncio.sleep(0.15)
+        assert not polling.done()
+        bench.store.gate.set()
+        assert await polling == PollReply(message="work")
+
+
 async def test_parked_polls_outlive_a_failing_store() -> None:
     bench = Bench(answer_all)
     async with bench.running():

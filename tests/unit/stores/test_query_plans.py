@@ -11,8 +11,7 @@ from corpgrid.stores.sqlite_schema import migrate
 from corpgrid.stores.statements import statements
 
 INDEXES = {
-    "fresh_tasks": ["jobs_running", "job_shards_fresh"],
-    "tried_tasks": ["jobs_running", "job_shards_tried"],
+    "ready_tasks": ["jobs_running", "job_shards_fresh", "job_shards_tried"],
     "due_tasks": ["job_shards_due"],
     "tainted_tasks": ["devices_barred", "job_shards_provisional"],
     "tainted_jobs": ["devices_barred", "job_shards_provisional", "PRIMARY KEY"],
@@ -24,8 +23,7 @@ INDEXES = {
     "tasks_by_key": ["PRIMARY KEY"],
     "attempts_by_key": ["PRIMARY KEY"],
     "jobs_by_number": ["PRIMARY KEY"],
-    "devices_by_number": ["PRIMARY KEY"],
-    "gpus": ["PRIMARY KEY"],
+    "devices_by_number": ["SEARCH devices USING INTEGER PRIMARY KEY", "SEARCH gpu USING PRIMARY KEY"],
     "specs": ["PRIMARY KEY"],
     "contents": ["PRIMARY KEY"],
     "settled_jobs": ["jobs_settled"],
@@ -45,7 +43,7 @@ INDEXES = {
     "jobs": ["jobs_newest"],
     "tasks": ["PRIMARY KEY"],
     "attempts": ["PRIMARY KEY"],
-    "ended": ["job_shards_ended", "PRIMARY KEY"],
+    "ended": ["job_shards_ended (job=? AND (final_rev,idx)>(?,?))", "PRIMARY KEY"],
     "provisional": ["PRIMARY KEY"],
     "batches": ["PRIMARY KEY"],
     "device": ["sqlite_autoindex_devices_1"],
@@ -56,8 +54,7 @@ INDEXES = {
     "referenced_batches": ["PRIMARY KEY"],
 }
 SORTED = {
-    "fresh_tasks",
-    "tried_tasks",
+    "ready_tasks",
     "due_tasks",
     "jobs",
     "tasks",
@@ -69,7 +66,7 @@ SORTED = {
     "checkpoints",
 }
 """These must not sort: their index gives the order, and the limit ends the work."""
-WHOLE_TABLES = {"devices", "all_gpus", "extend_leases", "grid", "last_tick", "put_grid", "add_metrics"}
+WHOLE_TABLES = {"devices", "extend_leases", "grid", "last_tick", "put_grid", "add_metrics"}
 """These read everything there is, or a table of one row."""
 
 

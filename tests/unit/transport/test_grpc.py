@@ -18,6 +18,7 @@ from corpgrid.domain.messages import AgentStatus, PollReply, PollRequest
 from corpgrid.errors import (
     ConfigError,
     ConflictError,
+    DigestError,
     GridError,
     LimitError,
     MalformedDataError,
@@ -33,6 +34,8 @@ from corpgrid.transport.grpc_server import GrpcServer, serving
 from corpgrid.transport.grpc_status import error_of, status_of
 from corpgrid.transport.limits import TransportLimits
 from corpgrid.trust.digest import digest
+from corpgrid.wire import methods
+from corpgrid.wire.methods import PutPart
 from tests.unit.scheduler.world import DictBlobs
 
 QUICK = TransportLimits(call_seconds=0.4, idle_seconds=0.5, grace_seconds=0.1, message_bytes=1 << 20)
@@ -210,6 +213,59 @@ async def test_a_blob_goes_on_where_its_stream_broke_off(address: Address, api: 
     async with serving(dispatch(api), address, PATIENT), grid_at(address) as grid:
         assert await grid.get_blob(name) == content
     assert offsets == [0, 1_000, 2_000]
+
+
+async def test_a_blob_may_take_long_while_it_moves(address: Address, api: Api) -> None:
+    content = random.Random(1).randbytes(30_000)
+    name = await api.blobs.put(content)
+    whole = api.blobs.open
+
+    async def one_chunk(wanted: Any, *, offset: int = 0) -> AsyncIterator[bytes]:
+        async for chunk in whole(wanted, offset=offset):
+            yield chunk
+            if offset + len(chunk) < len(content):
+                raise UnavailableError("the wire was cut")
+
+    api.blobs.open = one_chunk
+    limits = TransportLimits(call_seconds=0.3, grace_seconds=0.1)
+    clock = asyncio.get_running_loop().time
+    start = clock()
+    async with serving(dispatch(api), address, PATIENT), grid_at(address, limits) as grid:
+        assert await grid.get_blob(name) == content
+    assert clock() - start > limits.call_seconds
+
+
+async def test_a_call_that_waits_by_itself_has_that_time_too(address: Address, api: Api) -> None:
+    status = AgentStatus(device=DeviceId("dev_a"), session="s", power=PowerStatus())
+    agent = connect_scheduler(address, limits=QUICK, rng=random.Random(1))
+    async with serving(dispatch(api), address, PATIENT):
+        request = PollRequest(status=status, wanted=1, wait_seconds=2 * QUICK.call_seconds)
+        assert await agent.poll(request) == PollReply(message="done")
+    await agent.close()
+
+
+async def test_only_the_first_part_says_what_a_blob_is(api: Api) -> None:
+    async def parts() -> AsyncIterator[bytes]:
+        yield methods.PUT_PART.encode(PutPart(b"one", digest(b"onetwo")))
+        yield methods.PUT_PART.encode(PutPart(b"two", digest(b"onetwo")))
+
+    with pytest.raises(MalformedDataError, match="only the first part"):
+        await dispatch(api).put(parts())
+
+
+async def test_a_server_that_stored_something_else_is_found_out(address: Address, api: Api, tmp_path: Path) -> None:
+    async def lie(chunks: AsyncIterator[bytes], *, expected: Any = None) -> Any:
+        assert [chunk async for chunk in chunks]
+        return digest(b"something else" if expected is None else expected)
+
+    api.blobs.put_stream = lie
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    async with serving(dispatch(api), address, PATIENT), grid_at(address) as grid:
+        with pytest.raises(DigestError):
+            await grid.put_blob(b"content")
+        with pytest.raises(DigestError):
+            await grid.put_blob_file(file)
 
 
 async def test_a_blob_that_stands_still_is_given_up(address: Address, api: Api, tmp_path: Path) -> None:

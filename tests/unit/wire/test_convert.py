@@ -132,6 +132,15 @@ def test_a_batch_names_its_blobs(batch: Batch) -> None:
     assert sorted(batch_blobs(batch.content)) == sorted([item.blob for item in batch.items if item.blob] + files)
 
 
+def test_a_result_must_name_a_device_of_its_page() -> None:
+    page = ResultsPage(_job(), (TaskResult(3, TaskState.FINAL, DeviceId("dev_a")),), Cursor(1, 3), complete=True)
+    codec = methods.FETCH_RESULTS.reply
+    message = pb.FetchResultsResponse.FromString(codec.encode(page))
+    message.device_positions[0] = 1
+    with pytest.raises(MalformedDataError, match="position 1"):
+        codec.decode(message.SerializeToString())
+
+
 def test_a_request_without_power_status_is_malformed() -> None:
     content = pb.HeartbeatRequest(status=pb.AgentStatus(device="dev_a", session="s")).SerializeToString()
     with pytest.raises(MalformedDataError, match="power"):

@@ -9,15 +9,19 @@ from corpgrid.errors import (
     GridError,
     IllegalMoveError,
     LimitError,
+    LoadError,
     MalformedDataError,
+    OutputError,
     TaskFailedError,
 )
-from corpgrid.wire.convert_errors import CLASSES, ERROR_BYTES, error_from_wire, error_to_wire
+from corpgrid.wire.convert_errors import _ATTRIBUTES, CLASSES, ERROR_BYTES, error_from_wire, error_to_wire
 from corpgrid.wire.v1 import scheduler_pb2 as pb
 
 _OWN_SHAPE = {
     LimitError: LimitError("inline_bytes", limit=10, got=11.5, what="the result"),
     TaskFailedError: TaskFailedError(3, reason="raised", detail="Traceback\nValueError: no"),
+    LoadError: LoadError("import", "no module named search"),
+    OutputError: OutputError("output_bytes", "a.bin is too large"),
     IllegalMoveError: IllegalMoveError("task job_a/3", old="final", new="ready", story=("one", "two")),
 }
 
@@ -35,6 +39,11 @@ def test_every_class_has_a_code_of_its_own() -> None:
         return 1 + sum(count(child) for child in kind.__subclasses__() if child.__module__ == "corpgrid.errors")
 
     assert len(CLASSES) == count(CorpGridError)
+
+
+def test_what_an_error_carries_beside_its_message_travels() -> None:
+    own = {kind for kind in CLASSES.values() if "__init__" in vars(kind) and kind is not CorpGridError}
+    assert own == set(_ATTRIBUTES) == set(_OWN_SHAPE)
 
 
 def test_an_unknown_code_is_an_answer_that_says_no() -> None:

@@ -253,6 +253,26 @@ def test_a_pickle_is_only_bytes():
         decode(content)
 
 
+@pytest.mark.parametrize(
+    ("value", "content"),
+    [
+        (None, "c0"),
+        ([1, -1, 2**63], "9301ffcf8000000000000000"),
+        ({"a": 1.5}, "81a161cb3ff8000000000000"),
+        ((1, "b"), "93c7000101a162"),
+        (2**64, "c70902010000000000000000"),
+        (1j, "d80300000000000000003ff0000000000000"),
+        (b"x", "c40178"),
+        (np.array([[1, 2]], "<i2"), "c71904033c6932020000000000000001000000000000000201000200"),
+        (np.float32(0.5), "c70905033c6634000000003f"),
+    ],
+    ids=repr,
+)
+def test_the_bytes_are_those_of_every_release(value: Any, content: str):
+    """Results are compared and signed by their bytes, so these may never change."""
+    assert encode(value).hex() == content
+
+
 def test_numpy_is_imported_for_arrays_alone():
     code = """
 import sys

@@ -399,7 +399,7 @@ class PollJobsRequest(_message.Message):
     def __init__(self, status: _Optional[_Union[AgentStatus, _Mapping]] = ..., wanted: _Optional[int] = ..., wait_seconds: _Optional[float] = ..., known_jobs: _Optional[_Iterable[str]] = ..., batches: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class PollJobsResponse(_message.Message):
-    __slots__ = ("reply", "grants", "specs")
+    __slots__ = ("reply", "grants", "specs", "blobs")
     class SpecsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -410,10 +410,12 @@ class PollJobsResponse(_message.Message):
     REPLY_FIELD_NUMBER: _ClassVar[int]
     GRANTS_FIELD_NUMBER: _ClassVar[int]
     SPECS_FIELD_NUMBER: _ClassVar[int]
+    BLOBS_FIELD_NUMBER: _ClassVar[int]
     reply: AgentReply
     grants: _containers.RepeatedCompositeFieldContainer[Grant]
     specs: _containers.ScalarMap[str, bytes]
-    def __init__(self, reply: _Optional[_Union[AgentReply, _Mapping]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., specs: _Optional[_Mapping[str, bytes]] = ...) -> None: ...
+    blobs: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, reply: _Optional[_Union[AgentReply, _Mapping]] = ..., grants: _Optional[_Iterable[_Union[Grant, _Mapping]]] = ..., specs: _Optional[_Mapping[str, bytes]] = ..., blobs: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class HeartbeatRequest(_message.Message):
     __slots__ = ("status",)

@@ -1,4 +1,8 @@
 -- What a tick reads.  A parameter `?` of a statement over many rows is one JSON array of integers or texts.
+--
+-- Tasks and attempts come by the hundred, so they come as one row, a JSON array of arrays: each step of a statement gives up
+-- the interpreter's lock, and with it, under load, a moment of the event loop's time.  `quote` writes a float with all its
+-- digits, which JSON does not.
 
 -- name: grid
 SELECT next_epoch, next_batch, last_tick FROM grid
@@ -29,18 +33,18 @@ SELECT job, spec FROM json_each(?) AS wanted CROSS JOIN job_specs ON job = wante
 SELECT number FROM jobs INDEXED BY jobs_settled WHERE state = 'running' AND unsettled = 0
 
 -- name: devices_by_number
+-- The last column has the GPUs, which come by position: that is the key of their table.
 SELECT
-  number, devices.id, public_key, owner, site, state, reason, trusted, name,
+  number, devices.id, public_key, owner, site, state, reason, trusted, devices.name,
   hostname, operating_system, architecture, python, engines, sandbox, cpus, memory_bytes, disk_free_bytes, labels,
   thermal_headroom, agent_version,
   on_ac_power, battery_percent, blockers, capacity, leased, session, boot, registered_at, last_seen, completed,
-  correctness_alpha, correctness_beta, correctness_at, availability_alpha, availability_beta, availability_at
+  correctness_alpha, correctness_beta, correctness_at, availability_alpha, availability_beta, availability_at,
+  (
+    SELECT json_group_array(json_array(backend, gpu.name, uuid, vram_bytes, driver, compute))
+    FROM device_gpus AS gpu WHERE gpu.device = devices.number
+  )
 FROM json_each(?) AS wanted CROSS JOIN devices ON number = wanted.value
-
--- name: gpus
-SELECT device, backend, name, uuid, vram_bytes, driver, compute
-FROM json_each(?) AS wanted CROSS JOIN device_gpus ON device = wanted.value
-ORDER BY device, position
 
 -- name: owners
 -- Who could take work, seen at or after the given time.
@@ -101,39 +105,53 @@ CROSS JOIN job_shards AS shard INDEXED BY job_shards_provisional
 CROSS JOIN jobs ON jobs.number = shard.job AND jobs.state = 'running'
 WHERE barred.state IN ('quarantined', 'revoked')
 
--- name: fresh_tasks
+-- name: ready_tasks
+-- Fresh ones, and those that were tried before; at most ?1 of each.
 SELECT
-  shard.job, shard.idx, shard.state, shard.purpose, shard.open, shard.live, shard.attempts, shard.failures,
-  shard.accepted, shard.reason, shard.ready_at, shard.final_rev
-FROM jobs INDEXED BY jobs_running
-CROSS JOIN job_shards AS shard INDEXED BY job_shards_fresh
-  ON shard.task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
-WHERE jobs.state = 'running'
-  AND shard.open > 0 AND shard.attempts = 0 AND shard.state BETWEEN 1 AND 3
-ORDER BY jobs.priority DESC, jobs.created_at, jobs.number, shard.task
-LIMIT ?
-
--- name: tried_tasks
-SELECT
-  shard.job, shard.idx, shard.state, shard.purpose, shard.open, shard.live, shard.attempts, shard.failures,
-  shard.accepted, shard.reason, shard.ready_at, shard.final_rev
-FROM jobs INDEXED BY jobs_running
-CROSS JOIN job_shards AS shard INDEXED BY job_shards_tried
-  ON shard.task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
-WHERE jobs.state = 'running'
-  AND shard.open > 0 AND shard.attempts > 0 AND shard.state BETWEEN 1 AND 3
-ORDER BY jobs.priority DESC, jobs.created_at, jobs.number, shard.task
-LIMIT ?
+  (
+    SELECT json_group_array(json_array(
+      job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
+      iif(ready_at = 0.0, 0.0, quote(ready_at)), final_rev
+    ))
+    FROM (
+      SELECT shard.*
+      FROM jobs INDEXED BY jobs_running
+      CROSS JOIN job_shards AS shard INDEXED BY job_shards_fresh
+        ON shard.task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
+      WHERE jobs.state = 'running' AND shard.open > 0 AND shard.attempts = 0 AND shard.state BETWEEN 1 AND 3
+      ORDER BY jobs.priority DESC, jobs.created_at, jobs.number, shard.task
+      LIMIT ?1
+    )
+  ),
+  (
+    SELECT json_group_array(json_array(
+      job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
+      iif(ready_at = 0.0, 0.0, quote(ready_at)), final_rev
+    ))
+    FROM (
+      SELECT shard.*
+      FROM jobs INDEXED BY jobs_running
+      CROSS JOIN job_shards AS shard INDEXED BY job_shards_tried
+        ON shard.task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
+      WHERE jobs.state = 'running' AND shard.open > 0 AND shard.attempts > 0 AND shard.state BETWEEN 1 AND 3
+      ORDER BY jobs.priority DESC, jobs.created_at, jobs.number, shard.task
+      LIMIT ?1
+    )
+  )
 
 -- name: tasks_by_key
-SELECT
-  job, idx, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev
+SELECT json_group_array(json_array(
+  job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
+  iif(ready_at = 0.0, 0.0, quote(ready_at)), final_rev
+))
 FROM json_each(?) AS wanted CROSS JOIN job_shards ON task = wanted.value
 
 -- name: attempts_by_key
 -- Task by task as they stand in the array (a cross join keeps its order), each by number.
-SELECT
-  job, idx, number, device, owner, site, purpose, epoch, state, batch, position, digest, reason, seconds
+SELECT json_group_array(json_array(
+  job, idx, number, device, owner, site, purpose, epoch, state, batch, position, hex(digest), reason,
+  iif(seconds = 0.0, 0.0, quote(seconds))
+))
 FROM json_each(?) AS wanted
 CROSS JOIN job_attempts ON attempt BETWEEN wanted.value << 12 AND (wanted.value << 12) + 4095
 

@@ -1,4 +1,4 @@
--- What people and clients read, outside of ticks.
+-- What people and clients read, outside of ticks.  Tasks and attempts come as one JSON array, as in load.sql.
 
 -- name: job
 SELECT
@@ -25,73 +25,88 @@ SELECT number FROM jobs WHERE id = ?
 
 -- name: tasks
 -- Above task number ?1 and up to ?2, at most ?4, in one of the states ?3, or in any if that is empty.
-SELECT
-  job, idx, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev
-FROM job_shards
-WHERE task > ?1 AND task <= ?2 AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3)))
-ORDER BY task LIMIT ?4
+SELECT json_group_array(json_array(
+  job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
+  iif(ready_at = 0.0, 0.0, quote(ready_at)), final_rev
+))
+FROM (
+  SELECT * FROM job_shards
+  WHERE task > ?1 AND task <= ?2 AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3)))
+  ORDER BY task LIMIT ?4
+)
 
 -- name: attempts
-SELECT
-  attempt.job, idx, attempt.number, devices.id, attempt.owner, attempt.site, purpose, epoch, attempt.state, batch,
-  position, digest, attempt.reason, seconds
-FROM job_attempts AS attempt JOIN devices ON devices.number = attempt.device
-WHERE attempt.attempt BETWEEN ?1 << 12 AND (?1 << 12) + 4095
-ORDER BY attempt.attempt
+SELECT json_group_array(json_array(
+  job, idx, number, provider, owner, site, purpose, epoch, state, batch, position, hex(digest), reason,
+  iif(seconds = 0.0, 0.0, quote(seconds))
+))
+FROM (
+  SELECT attempt.*, devices.id AS provider
+  FROM job_attempts AS attempt JOIN devices ON devices.number = attempt.device
+  WHERE attempt.attempt BETWEEN ?1 << 12 AND (?1 << 12) + 4095
+  ORDER BY attempt.attempt
+)
 
 -- name: ended
--- Of job ?1 after (?2, task number ?3).
-SELECT
-  shard.job, shard.idx, shard.state, shard.purpose, shard.open, shard.live, shard.attempts, shard.failures,
-  shard.accepted, shard.reason, shard.ready_at, shard.final_rev,
-  ifnull(devices.id, ''), ifnull(attempt.batch, 0), ifnull(attempt.position, 0)
-FROM job_shards AS shard INDEXED BY job_shards_ended
-LEFT JOIN job_attempts AS attempt
-  ON attempt.attempt = shard.task << 12 | shard.accepted AND shard.state = 4
-LEFT JOIN devices ON devices.number = attempt.device
-WHERE shard.job = ?1 AND (shard.final_rev, shard.task) > (?2, ?3) AND shard.final_rev > 0
-ORDER BY shard.final_rev, shard.task LIMIT ?4
+-- Of job ?1 after (final_rev ?2, index ?3), with device, batch and position of the result, if there is one.
+SELECT json_group_array(json_array(
+  job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
+  iif(ready_at = 0.0, 0.0, quote(ready_at)), final_rev, ifnull(provider, ''), ifnull(batch, 0), ifnull(position, 0)
+))
+FROM (
+  SELECT shard.*, devices.id AS provider, attempt.batch, attempt.position
+  FROM job_shards AS shard INDEXED BY job_shards_ended
+  LEFT JOIN job_attempts AS attempt
+    ON attempt.attempt = shard.task << 12 | shard.accepted AND shard.state = 4
+  LEFT JOIN devices ON devices.number = attempt.device
+  WHERE shard.job = ?1 AND (shard.final_rev, shard.idx) > (?2, ?3) AND shard.final_rev > 0
+  ORDER BY shard.final_rev, shard.idx LIMIT ?4
+)
 
 -- name: provisional
--- Above task number ?1 and up to ?2.
-SELECT
-  shard.job, shard.idx, shard.state, shard.purpose, shard.open, shard.live, shard.attempts, shard.failures,
-  shard.accepted, shard.reason, shard.ready_at, shard.final_rev,
-  devices.id, attempt.batch, attempt.position
-FROM job_shards AS shard
-JOIN job_attempts AS attempt ON attempt.attempt = shard.task << 12 | shard.accepted AND shard.accepted >= 0
-JOIN devices ON devices.number = attempt.device
-WHERE shard.task > ?1 AND shard.task <= ?2 AND shard.state = 3
-ORDER BY shard.task LIMIT ?3
+-- Above task number ?1 and up to ?2, with device, batch and position of the result.
+SELECT json_group_array(json_array(
+  job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
+  iif(ready_at = 0.0, 0.0, quote(ready_at)), final_rev, provider, batch, position
+))
+FROM (
+  SELECT shard.*, devices.id AS provider, attempt.batch, attempt.position
+  FROM job_shards AS shard
+  JOIN job_attempts AS attempt
+    ON attempt.attempt = shard.task << 12 | shard.accepted AND shard.accepted >= 0
+  JOIN devices ON devices.number = attempt.device
+  WHERE shard.task > ?1 AND shard.task <= ?2 AND shard.state = 3
+  ORDER BY shard.task LIMIT ?3
+)
 
 -- name: batches
 SELECT number, content FROM json_each(?) AS wanted CROSS JOIN result_batches ON number = wanted.value
 
 -- name: device
 SELECT
-  number, id, public_key, owner, site, state, reason, trusted, name,
+  number, id, public_key, owner, site, state, reason, trusted, devices.name,
   hostname, operating_system, architecture, python, engines, sandbox, cpus, memory_bytes, disk_free_bytes, labels,
   thermal_headroom, agent_version,
   on_ac_power, battery_percent, blockers, capacity, leased, session, boot, registered_at, last_seen, completed,
-  correctness_alpha, correctness_beta, correctness_at, availability_alpha, availability_beta, availability_at
+  correctness_alpha, correctness_beta, correctness_at, availability_alpha, availability_beta, availability_at,
+  (
+    SELECT json_group_array(json_array(backend, gpu.name, uuid, vram_bytes, driver, compute))
+    FROM device_gpus AS gpu WHERE gpu.device = devices.number
+  )
 FROM devices WHERE id = ?
-
--- name: gpus_of_device
-SELECT device, gpu.backend, gpu.name, gpu.uuid, gpu.vram_bytes, gpu.driver, gpu.compute
-FROM devices JOIN device_gpus AS gpu ON gpu.device = devices.number
-WHERE devices.id = ? ORDER BY position
 
 -- name: devices
 SELECT
-  number, id, public_key, owner, site, state, reason, trusted, name,
+  number, id, public_key, owner, site, state, reason, trusted, devices.name,
   hostname, operating_system, architecture, python, engines, sandbox, cpus, memory_bytes, disk_free_bytes, labels,
   thermal_headroom, agent_version,
   on_ac_power, battery_percent, blockers, capacity, leased, session, boot, registered_at, last_seen, completed,
-  correctness_alpha, correctness_beta, correctness_at, availability_alpha, availability_beta, availability_at
+  correctness_alpha, correctness_beta, correctness_at, availability_alpha, availability_beta, availability_at,
+  (
+    SELECT json_group_array(json_array(backend, gpu.name, uuid, vram_bytes, driver, compute))
+    FROM device_gpus AS gpu WHERE gpu.device = devices.number
+  )
 FROM devices ORDER BY id
-
--- name: all_gpus
-SELECT device, backend, name, uuid, vram_bytes, driver, compute FROM device_gpus ORDER BY device, position
 
 -- name: checkpoints
 SELECT attempt, step, blob, created_at FROM checkpoints WHERE task = ? ORDER BY number DESC
