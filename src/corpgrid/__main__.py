@@ -1,11 +1,13 @@
 """``python -m corpgrid``: the command line."""
 
-from corpgrid.cli.main import cli
+import sys
+
+from corpgrid.cli.main import run
 
 
 def main() -> None:
     """Run the command line."""
-    cli(prog_name="corpgrid")
+    sys.exit(run())
 
 
 if __name__ == "__main__":

@@ -245,9 +245,9 @@ class TaskFailedError(JobError):
     default_remedy = "`corpgrid job logs JOB TASK` shows what it printed."
 
     def __init__(self, index: int, *, reason: str, detail: str = "", remedy: str = "") -> None:
-        last_line = detail.strip().rsplit("\n", maxsplit=1)[-1]
-        told = f"task {index} failed ({reason})"
-        super().__init__(f"{told}: {last_line}" if last_line else told, remedy=remedy)
+        told = [line for line in detail.splitlines() if line.strip() and not line.strip().startswith("->")]
+        last_line = f": {told[-1]}" if told else ""
+        super().__init__(f"task {index} failed ({reason}){last_line}", remedy=remedy)
         self.index = index
         self.reason = reason
         self.detail = detail

@@ -33,6 +33,7 @@ JOBS = [f"job_{letter}" for letter in "abcd"]
 DEVICES = [f"dev_{letter}" for letter in "abcd"]
 SHAPES = st.sampled_from([rows.named("shape 1"), rows.named("shape 2")])
 FLOATS = st.floats(0.0, 1e10, allow_subnormal=False)
+REASONS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 SMALL = st.integers(0, 3)
 REVS = st.integers(0, 5)
 
@@ -158,8 +159,8 @@ class Equality(RuleBasedStateMachine):
         lease = rows.lease(epoch, on=on, job=job, until=self.clock.time + ttl, remaining=remaining)
         self.tick(Effects(tasks=tuple(changed), new_attempts=tuple(made), leases=(lease,)))
 
-    @rule(data=st.data(), seconds=FLOATS, wreck=st.booleans())
-    def bring_back(self, data, seconds, wreck) -> None:
+    @rule(data=st.data(), seconds=FLOATS, reason=REASONS, wreck=st.booleans())
+    def bring_back(self, data, seconds, reason, wreck) -> None:
         """Any end of the newest attempts of some tasks, in a new batch; the tasks go wherever they like."""
         job, picked = self.draw_tasks(data)
         self.batches += 1
@@ -169,14 +170,14 @@ class Equality(RuleBasedStateMachine):
             for attempt in attempts[-1:]:
                 state = data.draw(st.sampled_from(AttemptState))
                 end = attempt._replace(state=state, batch=self.batches, position=position, seconds=seconds)
-                ended.append(end._replace(digest=rows.named(f"{position}"), reason="why"))
+                ended.append(end._replace(digest=rows.named(f"{position}"), reason=reason))
             accepted = data.draw(st.integers(-1, len(attempts) - 1))
             states = [state for state in TaskState if accepted >= 0 or state is not TaskState.PROVISIONAL]
             state = data.draw(st.sampled_from(states))
             rev = data.draw(REVS) if state in {TaskState.FINAL, TaskState.FAILED} or wreck else 0
-            ready_at = self.clock.time + data.draw(st.sampled_from([0.0, 3.3]))
+            ready_at = self.clock.time + data.draw(st.one_of(st.sampled_from([0.0, 3.3]), FLOATS))
             moved = row._replace(state=state, accepted=accepted, open=data.draw(SMALL), live=data.draw(SMALL))
-            changed.append(moved._replace(final_rev=rev, ready_at=ready_at, failures=data.draw(SMALL), reason="why"))
+            changed.append(moved._replace(final_rev=rev, ready_at=ready_at, failures=data.draw(SMALL), reason=reason))
         on = rows.device(data.draw(st.sampled_from(sorted(self.known))))
         content = rows.batch(self.batches, job, on, payloads=[b"%d" % place for place in range(len(picked))])
         self.tick(Effects(tasks=tuple(changed), attempts=tuple(ended), batches=(content,)))

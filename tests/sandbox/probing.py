@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from corpgrid.host import sandbox_linux
+from corpgrid.host.sandbox_argv import Plumbing, bwrap_argv
 from corpgrid.host.sandbox_linux import LinuxSandbox
 from corpgrid.ports import SandboxLimits, SandboxProcess, SandboxSpec
 from tests.contracts.sandbox import MIB, Outcome, finish
@@ -45,6 +46,11 @@ atexit.register(report)
 
 # Without a filter there is no gate that holds the start back: so the layer is taken away by a filter that allows all.
 ALLOW_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF_0000)
+
+
+def host_status(pid: int) -> str:
+    """What the host says of a process."""
+    return Path(f"/proc/{pid}/status").read_text()
 
 
 class Prober:
@@ -100,10 +106,9 @@ def without_filter(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @contextmanager
 def without_flags(monkeypatch: pytest.MonkeyPatch, *flags: str, added: tuple[str, ...] = ()) -> Iterator[None]:
     """Some of bubblewrap's flags taken away, each named as one string with its arguments, or others added."""
-    original = sandbox_linux.bwrap_argv
 
-    def thinner(spec: SandboxSpec, plumbing: object) -> list[str]:
-        argv = original(spec, plumbing)  # type: ignore[arg-type]
+    def thinner(spec: SandboxSpec, plumbing: Plumbing) -> list[str]:
+        argv = bwrap_argv(spec, plumbing)
         for flag in flags:
             words = flag.split()
             at = next(n for n in range(len(argv)) if argv[n : n + len(words)] == words)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from corpgrid.host.cgroup_detect import find_cgroups
-from tests.sandbox.probing import Prober, needs_x86_64
+from corpgrid.host.sandbox_orphans import end_orphans
+from tests.sandbox.probing import Prober, host_status, needs_x86_64
 
 ORPHAN_SECONDS = 5.0
 
@@ -35,7 +34,8 @@ UNTIE = """
 import os, time
 # Code for the sandbox's first process: prctl(PR_SET_PDEATHSIG, 0), then wait for ever.
 code = bytes.fromhex('b89d000000bf0100000031f60f05b8220000000f05ebf7')
-at = int(open('/proc/1/syscall').read().split()[-1], 16)
+while (state := open('/proc/1/syscall').read().split())[0] != '61': time.sleep(0.001)  # until it waits
+at = int(state[-1], 16)
 with open('/proc/1/mem', 'r+b', buffering=0) as memory:
     memory.seek(at)
     memory.write(code)
@@ -136,37 +136,44 @@ def test_the_filter_is_what_keeps_it_tied(prober: Prober) -> None:
     with _agent(prober, UNTIE, 1, layer="filter") as agent:
         family = _kill_and_look(agent)
         assert not _gone(family, seconds=0.5)
-        _end(family)
+        end_orphans()
+        assert _gone(family)
 
 
 def test_dying_with_the_parent_is_what_ends_them(prober: Prober) -> None:
     with _agent(prober, DAEMON, 1, layer="die-with-parent") as agent:
         family = _kill_and_look(agent)
         assert not _gone(family, seconds=0.5)
-        _end(family)
+        end_orphans()
+        assert _gone(family)
 
 
-def _end(pids: list[int]) -> None:
-    for pid in _alive(pids):
-        os.kill(pid, signal.SIGKILL)
-    assert _gone(pids)
-    if (groups := find_cgroups()) is not None:
-        groups.sweep()
-
-
-def test_an_agent_killed_while_it_starts_sandboxes_leaves_none(prober: Prober) -> None:
+def test_an_agent_killed_while_it_starts_sandboxes_leaves_none_that_ran(prober: Prober) -> None:
     rng = random.Random(35)
     for _ in range(12):
         with _agent(prober, "import time; time.sleep(60)", 10) as agent:
             time.sleep(rng.uniform(0, 0.06))
             agent.kill()
             agent.wait()
-        deadline = time.monotonic() + ORPHAN_SECONDS
-        while (left := _of_folder(prober.folder)) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert left == []
+        _gone(_of_folder(prober.folder), seconds=1.0)
+        # What was tied to the agent before its other half was: it waits and has run nothing, and the next agent ends it.
+        assert not [pid for pid in _of_folder(prober.folder) if "Seccomp:\t2\n" in host_status(pid)]
+        end_orphans()
+        assert _gone(_of_folder(prober.folder))
         for work in prober.folder.glob("agent/work-*"):
             work.rmdir()
+
+
+def test_only_sandboxes_of_agents_that_are_gone_are_ended(prober: Prober) -> None:
+    with _agent(prober, DAEMON) as agent:
+        assert agent.stdout is not None
+        family = [pid for outer in json.loads(agent.stdout.readline()) for pid in _family(outer)]
+        end_orphans()
+        assert _alive(family)
+    with _agent(prober, DAEMON, layer="die-with-parent") as agent:
+        family = _kill_and_look(agent)
+        assert end_orphans() >= 2
+        assert _gone(family)
 
 
 @pytest.mark.skipif(find_cgroups() is None, reason="no control group can be written here")

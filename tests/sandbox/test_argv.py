@@ -31,6 +31,8 @@ MUST = (
     "--json-status-fd 11",
 )
 NEVER = ("/etc", "/home", "/run", "/sys", "/root", "/var", "/")
+ODD = ("job", "/job/../etc", "/job/", "//job")
+TAKEN = ("/", "/usr", "/work", "/work/x", "/proc/1", "/dev", "/tmp/x", "/sys")
 PAIRS = {"--ro-bind", "--ro-bind-try", "--bind", "--dev-bind", "--dev-bind-try"}
 
 folders = st.sampled_from(["/job", "/in", "/env", "/runtime", "/runtime/deep", "/opt/python"])
@@ -106,10 +108,7 @@ def test_a_gpu_gives_the_drivers_nodes_and_files() -> None:
     assert all(source == inside for flag, source, inside in binds if flag.endswith("-try"))
 
 
-@pytest.mark.parametrize(
-    "inside",
-    ["job", "/job/../etc", "/job/", "//job", "/", "/usr", "/work", "/work/x", "/proc/1", "/dev", "/tmp/x", "/sys"],
-)
+@pytest.mark.parametrize("inside", [*ODD, *TAKEN])
 def test_a_place_that_is_taken_or_not_plain_is_refused(inside: str) -> None:
     with pytest.raises(SandboxError, match="nothing can be shown at"):
         bwrap_argv(replace(SPEC, read_only={Path("/agent"): inside}), PLUMBING)

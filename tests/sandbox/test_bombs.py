@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from corpgrid.host.sandbox_files import remove_tree
+from tests.contracts.sandbox import is_silent
 from tests.sandbox.probing import LIMITS, PRELUDE, Prober, without_filter
 
 FORKS = """
@@ -31,13 +32,40 @@ attempt('zombies', zombies)
 found['children'] = len(children)
 """
 BOMB = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass"
+CHAIN = """
+import os, time
+if os.fork(): time.sleep(60)
+while True:
+    if os.fork(): os._exit(0)
+    os.write(1, b'.')
+"""
 MEMORY = {
-    "heap": "held = []\nwhile True: held.append(bytearray(1 << 20))",
-    "shared": "import mmap\nheld = []\nwhile True:\n    m = mmap.mmap(-1, 8 << 20); m.write(bytes(8 << 20)); held.append(m)",
-    "family": "import os, time\nfor _ in range(8):\n    if os.fork() == 0: break\nheld = bytearray(os.urandom(1 << 20)) * 40\n"
-    "time.sleep(60)",
-    "locked": "import ctypes, mmap\nlibc = ctypes.CDLL(None)\nheld = []\nwhile True:\n    m = mmap.mmap(-1, 4 << 20); "
-    "m.write(bytes(4 << 20)); libc.mlock(ctypes.addressof(ctypes.c_char.from_buffer(m)), 4 << 20); held.append(m)",
+    "heap": """
+held = []
+while True: held.append(bytearray(1 << 20))
+""",
+    "shared": """
+import mmap
+held = []
+while True:
+    held.append(mmap.mmap(-1, 8 << 20))
+    held[-1].write(bytes(8 << 20))
+""",
+    "family": """
+import os, time
+for _ in range(8):
+    if os.fork() == 0: break
+held = bytearray(os.urandom(1 << 20)) * 40
+time.sleep(60)
+""",
+    "locked": """
+import ctypes, mmap
+libc, held = ctypes.CDLL(None), []
+while True:
+    held.append(mmap.mmap(-1, 4 << 20))
+    held[-1].write(bytes(4 << 20))
+    libc.mlock(ctypes.addressof(ctypes.c_char.from_buffer(held[-1])), 4 << 20)
+""",
 }
 FULL_FOLDER = """
 def fill(path):
@@ -56,24 +84,41 @@ attempt('terabyte', lambda: sparse('sparse', 1 << 40))
 attempt('allocate', lambda: os.posix_fallocate(os.open('fallocated', os.O_CREAT | os.O_RDWR), 0, 1 << 40))
 """
 DISK = {
-    "files": "work_bytes",
-    "nameless": "work_bytes",
-    "mapped": "work_bytes",
-    "inodes": "work_files",
-    "folders": "work_files",
-    "links": "work_files",
-    "hidden": "work_bytes",
-}
-DISK_SOURCES = {
-    "files": "for n in range(100): open(str(n), 'wb').write(bytes(1 << 20))",
-    "nameless": "held = []\nfor n in range(100):\n"
-    "    held.append(open('x', 'wb', buffering=0)); os.unlink('x'); held[-1].write(bytes(1 << 20))",
-    "mapped": "import mmap\nheld = []\nfor n in range(100):\n    with open('x', 'w+b') as f:\n"
-    "        os.unlink('x'); f.truncate(1 << 20); held.append(mmap.mmap(f.fileno(), 1 << 20)); held[-1].write(bytes(1 << 20))",
-    "inodes": "for n in range(1_000_000): open(str(n), 'wb')",
-    "folders": "for n in range(10_000): os.mkdir('d'); os.chdir('d')",
-    "links": "open('x', 'w')\nfor n in range(1_000_000): os.link('x', str(n))",
-    "hidden": "os.mkdir('d')\nfor n in range(100): open(f'd/{n}', 'wb').write(bytes(1 << 20))\nos.chmod('d', 0)",
+    "files": ("work_bytes", "for n in range(100): open(str(n), 'wb').write(bytes(1 << 20))"),
+    "nameless": (
+        "work_bytes",
+        """
+held = []
+for n in range(100):
+    held.append(open('x', 'wb', buffering=0))
+    os.unlink('x')
+    held[-1].write(bytes(1 << 20))
+""",
+    ),
+    "mapped": (
+        "work_bytes",
+        """
+import mmap
+held = []
+for n in range(100):
+    with open('x', 'w+b') as file:
+        os.unlink('x')
+        file.truncate(1 << 20)
+        held.append(mmap.mmap(file.fileno(), 1 << 20))
+    held[-1].write(bytes(1 << 20))
+""",
+    ),
+    "hidden": (
+        "work_bytes",
+        """
+os.mkdir('d')
+for n in range(100): open(f'd/{n}', 'wb').write(bytes(1 << 20))
+os.chmod('d', 0)
+""",
+    ),
+    "inodes": ("work_files", "for n in range(1_000_000): open(str(n), 'wb')"),
+    "folders": ("work_files", "for n in range(10_000): os.mkdir('d'); os.chdir('d')"),
+    "links": ("work_files", "open('x', 'w')\nfor n in range(1_000_000): os.link('x', str(n))"),
 }
 STUBBORN = """
 import os, signal, time
@@ -107,23 +152,11 @@ async def test_a_fork_bomb_is_stopped_and_ended(prober: Prober, frozen_first: bo
 
 
 async def test_a_chain_of_forks_cannot_outrun_the_freeze(prober: Prober) -> None:
-    process = await prober.start("import os\nwhile True:\n    if os.fork(): os._exit(0)\n    os.write(1, b'.')")
-    # The first one's exit ends the sandbox; so the chain hangs below one that stays.
-    process.kill()
-    await process.wait()
-    chain = "import os, time\nif os.fork(): time.sleep(60)\nwhile True:\n    if os.fork(): os._exit(0)\n    os.write(1, b'.')"
-    process = await prober.start(chain)
+    process = await prober.start(CHAIN)
     await process.read()
     for _ in range(5):
         process.freeze()
-        read = 0
-        while True:
-            try:
-                async with asyncio.timeout(0.03):
-                    read += len(await process.read())
-            except TimeoutError:
-                break
-            assert read < 1 << 20
+        assert await is_silent(process)
         process.thaw()
     process.kill()
     assert (await process.wait()).reason == "killed"
@@ -159,11 +192,12 @@ async def test_no_sparse_file_is_longer_than_the_limit(prober: Prober) -> None:
 
 @pytest.mark.parametrize("kind", DISK)
 async def test_a_disk_bomb_is_ended_and_removed(prober: Prober, kind: str) -> None:
-    process = await prober.start("import os, time\n" + DISK_SOURCES[kind] + "\ntime.sleep(60)")
+    reason, source = DISK[kind]
+    process = await prober.start("import os, time\n" + source + "\ntime.sleep(60)")
     async with asyncio.timeout(30):
         end = await process.wait()
     remove_tree(prober.work)
-    assert end.reason == DISK[kind]
+    assert end.reason == reason
     assert not prober.work.exists()
 
 

@@ -69,7 +69,7 @@ def test_a_name_is_stale_once_its_process_is_gone() -> None:
     assert not is_stale("user.slice")
 
 
-# -- version 2, over a folder that stands in for the file system: the files are written, the kernel does nothing --------
+# -- version 2, over a folder that stands in for the file system: the files are written, the kernel does nothing -------
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ for path in ['/dev/mem', '/dev/kmsg', '/dev/port', '/dev/sda', '/dev/vda', '/dev
              '/dev/nvidiactl', '/dev/nvidia-uvm', '/dev/vhost-net', '/dev/userfaultfd', '/dev/console']:
     attempt(path, lambda: os.close(os.open(path, os.O_RDWR)))
 found['listed'] = sorted(os.listdir('/dev'))
-found['devices'] = sorted(name for name in os.listdir('/dev') if os.lstat('/dev/' + name).st_mode & 0o170000 == 0o020000)
+found['devices'] = [name for name in os.listdir('/dev') if os.lstat('/dev/' + name).st_mode & 0o170000 == 0o020000]
 """
 LATER = """
 def put(path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.sandbox.probing import REFUSED, Prober, as_root, needs_root, without_flags
+from tests.sandbox.probing import REFUSED, Prober, as_root, host_status, needs_root, without_flags
 
 READ = """
 paths = sys.argv[1:] + ['/etc/shadow', '/root/.ssh', '/home', '/var/lib', '/run', '/sys', '/boot', '/proc/1/root/etc']
@@ -13,7 +13,8 @@ for path in paths: attempt(path, lambda: os.stat(path) and None)
 """
 WRITE = """
 def write(path): open(path, 'ab').close()
-for path in ['/new', '/usr/new', '/usr/bin/env', '/bin/sh', '/dev/new', '/job/new', '/job/code', '/proc/sys/kernel/hostname']:
+for path in ['/new', '/usr/new', '/usr/bin/env', '/bin/sh', '/dev/new', '/job/new', '/job/code',
+             '/proc/sys/kernel/hostname']:
     attempt(path, lambda: write(path))
 attempt('chmod', lambda: os.chmod('/job/code', 0o777))
 attempt('rename', lambda: os.rename('/job/code', '/job/other'))
@@ -59,7 +60,7 @@ async def test_the_job_user_cannot_read_what_is_roots(prober: Prober) -> None:
 @needs_root
 async def test_the_job_user_is_who_runs_on_the_host(prober: Prober) -> None:
     process = await prober.start("import time; time.sleep(60)")
-    status = Path(f"/proc/{process.pid}/status").read_text()
+    status = host_status(process.pid)
     process.kill()
     await process.wait()
     assert prober.sandbox.user is not None

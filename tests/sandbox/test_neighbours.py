@@ -19,6 +19,12 @@ call('queue', 68, 4242, 0)
 call('posix queue', 240, b'mine', 2, 0, 0)
 found['processes'] = len([name for name in os.listdir('/proc') if name.isdigit()])
 """
+SWEEP = """
+libc.syscall(31, libc.syscall(29, 4242, 0, 0), 0, 0)
+libc.syscall(66, libc.syscall(64, 4242, 0, 0), 0, 0)
+libc.syscall(71, libc.syscall(68, 4242, 0), 0, 0)
+libc.syscall(241, b'mine')
+"""
 KEPT = ("segment", "semaphore", "queue", "posix queue")
 
 
@@ -42,9 +48,5 @@ async def test_the_ipc_namespace_is_what_parts_them(prober: Prober, monkeypatch:
     with without_flags(monkeypatch, "--unshare-all", added=spaces):  # type: ignore[arg-type]
         await prober.probe(LEAVE)
         found = await prober.probe(LOOK)
-        await prober.probe(
-            "for call_number, key in ((64, 0), ): identifier = libc.syscall(64, 4242, 0, 0); libc.syscall(66, identifier, 0, 0)\n"
-            "identifier = libc.syscall(68, 4242, 0); libc.syscall(71, identifier, 0, 0)\n"
-            "identifier = libc.syscall(29, 4242, 0, 0); libc.syscall(31, identifier, 0, 0)\nlibc.syscall(241, b'mine')"
-        )
+        await prober.run(PRELUDE + SWEEP)
     assert found["queue"] == "ok"

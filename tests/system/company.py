@@ -209,7 +209,7 @@ class Company:
 
     def _prepare_computer(self, name: str, settings: Settings) -> None:
         folder = self.folder / name
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         folder.chmod(_OPEN_FOLDER)
         self.plug_in(name)
         self.owner_is_idle(name, 1e6)

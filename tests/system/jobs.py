@@ -12,7 +12,7 @@ def square(x: int) -> int:
 
 
 def slow_square(x: int) -> int:
-    time.sleep(0.1)
+    time.sleep(0.05)
     return x * x
 
 
@@ -145,3 +145,14 @@ BAD = {
     "too_much": _returns_too_much,
     "link": _returns_a_link,
 }
+
+
+def healthy_or_by_chance(what: Any) -> Any:
+    """One task whose result is another each time."""
+    return os.urandom(8) if what == "chance" else what * what
+
+
+def leave_files(megabytes: int) -> int:
+    with open("file", "wb") as file:  # noqa: PTH123 - as a job would
+        file.write(os.urandom(megabytes << 20))
+    return megabytes

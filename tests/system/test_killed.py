@@ -18,7 +18,7 @@ from tests.system.jobs import nap, slow_square
 
 pytestmark = [pytest.mark.system, pytest.mark.sandbox]
 
-TASKS = 60
+TASKS = 40
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_killed_scheduler_loses_nothing_that_it_acknowledged(folder: Path):
     with Company(folder) as company, company.connect() as grid:
         jobs = []
         submitting = threading.Thread(
-            target=lambda: jobs.extend(grid.map(slow_square, range(20), verify="none") for _ in range(5))
+            target=lambda: jobs.extend(grid.map(slow_square, range(8), verify="none") for _ in range(5))
         )
         submitting.start()
         for count in (1, 3):
@@ -85,7 +85,7 @@ def test_a_killed_scheduler_loses_nothing_that_it_acknowledged(folder: Path):
         submitting.join(PATIENCE_SECONDS)
         assert len(jobs) == 5
         for job in jobs:
-            check_all_right(job, 20)
+            check_all_right(job, 8)
         assert len(grid.jobs()) == 5
 
 
@@ -130,7 +130,7 @@ def holder(company: Company, job: str, grid: Grid) -> str:
 def test_stopping_an_agent_hands_its_work_back_within_seconds(folder: Path):
     with Company(folder, computers={"one": {}, "two": {}}, scheduler={"lease_ttl_seconds": 300}) as company:
         with company.connect() as grid:
-            job = grid.map(nap, [20.0, 0.1, 0.1, 0.1], verify="none")
+            job = grid.map(nap, [60.0, 0.1, 0.1, 0.1], verify="none")
             wait_until(lambda: job.status().counts.final == 3, "the short ones")
             name = holder(company, job.id, grid)
             company.signal(name, signal.SIGTERM)

@@ -3,7 +3,8 @@
 * A task is *queued*, *running*, or done and in the *outbox* until the scheduler has it.  Its epoch is held until
   then, so that a lease never runs out over a result that is on its way.
 * How much work to ask for follows how long tasks last: about ``target_seconds`` of it for every runner, so that short
-  tasks come by the hundred and long ones one ahead.
+  tasks come by the hundred.  Of long ones, and of a job that nobody knows yet, none is held that cannot start now: it
+  would wait here while another device has nothing to do.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from corpgrid.domain.ids import Epoch, JobId
 from corpgrid.domain.messages import Grant, Item, Outcome
 
 _SMOOTHING = 0.3
+_LONG_SECONDS = 1.0
 
 
 class HeldTask(NamedTuple):
@@ -161,8 +163,8 @@ class WorkQueue:
 
     def wanted(self) -> int:
         """How many more tasks to ask for; 0 while enough is here."""
-        enough = self._enough()
-        return enough - self.unfinished if self.unfinished <= enough // 2 else 0
+        enough, unfinished = self._enough(), self.unfinished
+        return enough - unfinished if unfinished <= enough // 2 or unfinished < self.slots else 0
 
     def chunk(self, job: JobId) -> int:
         """How many tasks to hand a runner at once: about a fifth of the target, at least one."""
@@ -179,8 +181,8 @@ class WorkQueue:
     def _enough(self) -> int:
         known = [self._seconds[job] for job in self.active_jobs() if job in self._seconds]
         known = known or list(self._seconds.values())[-1:]
-        if not known:
-            return 2 * self.slots
+        if not known or max(known) >= _LONG_SECONDS:
+            return self.slots
         per_slot = int(self.target_seconds / max(*known, 1e-5))
         return max(2 * self.slots, min(self.grant_tasks, per_slot * self.slots))
 

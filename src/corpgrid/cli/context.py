@@ -19,6 +19,8 @@ import click
 from corpgrid.cli.render import Renderer, Style
 from corpgrid.config import Config, load_config
 from corpgrid.errors import CorpGridError
+from corpgrid.host.keyfiles import read_private_key
+from corpgrid.trust.keys import PrivateKey
 
 if TYPE_CHECKING:
     from corpgrid.sdk.client import Grid
@@ -31,13 +33,26 @@ class Context:
     renderer: Renderer
     config: Config
     address: str
-    key: Path | None
+    key_file: Path | None
 
     def grid(self) -> Grid:
-        """A connection to the running grid."""
+        """A connection to the running grid.
+
+        Raises:
+            UnavailableError: nobody answers there.
+        """
         from corpgrid.sdk.client import connect  # noqa: PLC0415 - gRPC takes long to import; `--help` must not
 
-        return connect(self.address or self.config.client.address, key=self.key, config=self.config.client)
+        return connect(self.address or self.config.client.address, key=self.key_file, config=self.config.client)
+
+    def key(self) -> PrivateKey:
+        """The submitter's key.
+
+        Raises:
+            NotFoundError: there is none.
+            TrustError: its file cannot be used.
+        """
+        return read_private_key(self.key_file or self.config.client.key_file)
 
 
 def output_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,8 +69,6 @@ def output_options(command: Callable[..., None]) -> Callable[..., None]:
         except CorpGridError as error:
             renderer.error(error)
             sys.exit(error.exit_code)
-        except KeyboardInterrupt:
-            sys.exit(130)
         except BrokenPipeError:
             # The reader of a pipe has seen enough; say nothing, not even at interpreter exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -81,6 +94,6 @@ def grid_options(command: Callable[..., None]) -> Callable[..., None]:
         **kwargs: Any,
     ) -> None:
         settings = load_config(path=config, environ=os.environ)
-        command(Context(renderer=renderer, config=settings, address=address, key=key), *args, **kwargs)
+        command(Context(renderer=renderer, config=settings, address=address, key_file=key), *args, **kwargs)
 
     return wrapped

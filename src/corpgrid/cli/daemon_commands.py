@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shlex
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+import tempfile
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +21,16 @@ from corpgrid.cli.render import Renderer, Style, to_json
 from corpgrid.config import Config, load_config
 from corpgrid.errors import ConfigError
 
+_OPEN_FOLDER = 0o711
 Work = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
 
 
 def config_options(command: Callable[..., None]) -> Callable[..., None]:
     """``--config`` and ``--set`` for a daemon."""
     command = click.option("--set", "settings", multiple=True, help="section.name=value; wins over all else.")(command)
-    return click.option("--config", type=click.Path(path_type=Path), default=None, help="A configuration file.")(command)
+    return click.option("--config", type=click.Path(path_type=Path), default=None, help="A configuration file.")(
+        command
+    )
 
 
 def read_config(path: Path | None, settings: Sequence[str]) -> Config:
@@ -64,14 +70,16 @@ def serve(work: Work, *, with_parent: bool) -> None:
 
 @click.command("up")
 @click.option("--folder", type=click.Path(path_type=Path), default=None, help="Keep everything below this folder.")
-@click.option("--agents", type=int, default=None, help="How many agents to start.")
+@click.option("--temporary", is_flag=True, help="Keep everything in a new folder, and remove it at the end.")
+@click.option("--agents", type=click.IntRange(1, 64), default=None, help="How many agents to start.")
 @click.option("--with-parent", is_flag=True, help="End when standard input ends.")
 @config_options
 @output_options
-def up(
+def up(  # noqa: PLR0913 - its options
     renderer: Renderer,
     *,
     folder: Path | None,
+    temporary: bool,
     agents: int | None,
     with_parent: bool,
     config: Path | None,
@@ -80,17 +88,41 @@ def up(
     """Start a grid on this machine: a scheduler and agents, until Ctrl-C."""
     from corpgrid.compose.up import UpOptions, run_up  # noqa: PLC0415 - gRPC takes long to import
 
+    if folder is not None and temporary:
+        raise click.UsageError("--folder and --temporary exclude each other")
     read = read_config(config, settings)
-    options = UpOptions(folder=folder, agents=agents or read.grid.agents)
+    with _new_folder() if temporary else nullcontext(folder) as place:
+        options = UpOptions(folder=place, agents=agents or read.grid.agents)
 
-    def ready(address: str, key: Path) -> None:
-        if renderer.style is Style.JSON:
-            click.echo(to_json({"address": address, "key": str(key)}))
-        else:
-            click.echo(f"the grid is up at {address}; submit with: corpgrid job submit examples/digits/job.toml")
-        sys.stdout.flush()
+        def ready(address: str, key: Path) -> None:
+            _say_ready(renderer, address=address, key=key, folder=place)
 
-    serve(lambda stop: run_up(read, options, stop=stop, ready=ready), with_parent=with_parent)
+        serve(lambda stop: run_up(read, options, stop=stop, ready=ready), with_parent=with_parent)
+
+
+@contextmanager
+def _new_folder() -> Iterator[Path]:
+    """A folder of the grid's own, that the job user may walk through; gone in the end."""
+    from corpgrid.agent.removal import remove_tree  # noqa: PLC0415 - only here
+
+    folder = Path(tempfile.mkdtemp(prefix="corpgrid-"))
+    try:
+        folder.chmod(_OPEN_FOLDER)
+        yield folder
+    finally:
+        remove_tree(folder)
+
+
+def _say_ready(renderer: Renderer, *, address: str, key: Path, folder: Path | None) -> None:
+    if renderer.style is Style.JSON:
+        click.echo(to_json({"address": address, "key": str(key), "folder": str(folder or "")}))
+        return
+    click.echo(f"the grid is up at {address}")
+    if folder is not None:
+        click.echo(
+            f"  export CORPGRID_CLIENT_ADDRESS={shlex.quote(address)} CORPGRID_CLIENT_KEY_FILE={shlex.quote(str(key))}"
+        )
+    click.echo("  submit with: corpgrid job submit examples/digits/job.toml")
 
 
 @click.group("scheduler")
@@ -110,7 +142,6 @@ def scheduler_run(renderer: Renderer, *, with_parent: bool, config: Path | None,
 
     def ready(address: str) -> None:
         click.echo(to_json({"address": address}) if renderer.style is Style.JSON else f"listening at {address}")
-        sys.stdout.flush()
 
     serve(lambda stop: run_scheduler(read, stop=stop, ready=ready), with_parent=with_parent)
 

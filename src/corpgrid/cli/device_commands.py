@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from corpgrid.cli.context import Context, grid_options
-from corpgrid.cli.job_commands import print_explanation
+from corpgrid.cli.explanation import print_explanation
 from corpgrid.domain.device import Device, DeviceState
 from corpgrid.domain.reputation import mean, tier
 
@@ -28,7 +28,8 @@ def device_row(device: Device) -> dict[str, Any]:
         "site": device.site,
         "state": device.state.value,
         "reason": device.reason,
-        "host": "allows work" if device.power.on_ac_power and not device.blockers else ", ".join(device.blockers),
+        "host": _host(device),
+        "blockers": list(device.blockers),
         "trusted": device.trusted,
         "leased": device.leased,
         "capacity": device.capacity,
@@ -52,6 +53,12 @@ def device_row(device: Device) -> dict[str, Any]:
         "last_seen": device.last_seen,
         "registered_at": device.registered_at,
     }
+
+
+def _host(device: Device) -> str:
+    """Whether the machine allows work at this moment, or what speaks against it."""
+    blockers = device.blockers or (() if device.power.on_ac_power else ("battery",))
+    return ", ".join(blockers) or "allows work"
 
 
 @device_group.command("list")
@@ -82,7 +89,7 @@ def show(context: Context, device: str) -> None:
 def why(context: Context, device: str) -> None:
     """Say why a DEVICE has no work."""
     with context.grid() as grid:
-        print_explanation(context, grid.why_device(device))
+        print_explanation(context.renderer, grid.why_device(device))
 
 
 def _setter(name: str, state: DeviceState, text: str) -> Callable[..., None]:

@@ -1,11 +1,10 @@
-"""``corpgrid doctor``: what works on this machine, what does not and how to mend it, and every setting with its source."""
+"""``corpgrid doctor``: what works on this machine, what does not and how to mend it; or each setting and its source."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
@@ -13,26 +12,26 @@ import click
 from corpgrid import __version__
 from corpgrid.cli.context import Context, grid_options
 from corpgrid.config import describe
-from corpgrid.errors import CorpGridError, SandboxError
+from corpgrid.errors import CorpGridError, NotFoundError, SandboxError
+from corpgrid.sdk.text import printable
 
 
 @click.command("doctor")
-@click.option("--settings", is_flag=True, help="Also print every setting and where it came from.")
+@click.option("--settings", is_flag=True, help="Print every setting and where it came from instead.")
 @grid_options
 def doctor(context: Context, *, settings: bool) -> None:
     """Say what works here and what does not, and how to mend it.  Exit 6 if no job could run on this machine."""
+    if settings:
+        rows = [setting._asdict() for setting in describe(context.config)]
+        context.renderer.rows(rows, columns=("name", "value", "source"), empty="there are no settings")
+        return
     checks = [*_sandbox_checks(context), *_host_checks(context), _grid_check(context)]
     rows = [dict(zip(("check", "state", "detail", "remedy"), check, strict=True)) for check in checks]
-    if settings:
-        rows += [
-            {"check": setting.name, "state": "set", "detail": setting.value, "remedy": setting.source}
-            for setting in describe(context.config)
-        ]
-    context.renderer.rows(rows, columns=("check", "state", "detail"), empty="nothing to check")
-    failed = [row for row in rows if row["state"] == "FAILED"]
-    for row in failed:
-        context.renderer.line(f"\n{row['check']}: {row['detail']}\n  -> {row['remedy']}")
-    if any(row["check"].startswith("sandbox") for row in failed):
+    context.renderer.rows(rows, columns=("check", "state", "detail"), empty="there is nothing to check")
+    for row in rows:
+        if row["state"] != "ok" and row["remedy"]:
+            context.renderer.line(printable(f"\n{row['check']}: {row['detail']}\n  -> {row['remedy']}"))
+    if any(row["check"].startswith("sandbox") and row["state"] == "FAILED" for row in rows):
         raise SandboxError("no job can run on this machine until the sandbox holds")
 
 
@@ -66,17 +65,15 @@ def _host_checks(context: Context) -> Iterator[Check]:
     idle = probes.presence.idle_seconds()
     yield "presence", "ok", "nobody can sit here" if idle is None else f"last input {idle:.0f} s ago", ""
     yield "heat", "ok", f"{probes.thermal.headroom():.0%} headroom", ""
-    key = context.key or context.config.client.key_file
-    yield _key_check(key)
+    yield _key_check(context)
 
 
-def _key_check(path: Path) -> Check:
-    from corpgrid.host.keyfiles import read_private_key  # noqa: PLC0415 - takes long to import
-
-    if not path.exists():
-        return "submitter key", "none", f"{path} is not there", "`corpgrid up` or `corpgrid key new` makes one."
+def _key_check(context: Context) -> Check:
+    path = context.key_file or context.config.client.key_file
     try:
-        return "submitter key", "ok", f"{read_private_key(path).public.key_id} in {path}", ""
+        return "submitter key", "ok", f"{context.key().public.key_id} in {path}", ""
+    except NotFoundError:
+        return "submitter key", "none", f"{path} is not there", "`corpgrid up` or `corpgrid key new` makes one."
     except CorpGridError as error:
         return "submitter key", "FAILED", str(error), error.remedy
 

@@ -1,8 +1,10 @@
-"""The root of the command line."""
+"""The root of the command line: its commands by name, and what becomes of whatever ends one."""
 
 from __future__ import annotations
 
 import importlib
+import traceback
+from collections.abc import Sequence
 
 import click
 
@@ -32,6 +34,8 @@ _HELP = {
     "scheduler": "Run a scheduler.",
     "up": "Start a grid on this machine.",
 }
+_BUG = 70
+_INTERRUPTED = 130
 
 
 class _Lazy(click.Group):
@@ -56,3 +60,19 @@ class _Lazy(click.Group):
 @click.version_option(__version__, prog_name="corpgrid")
 def cli() -> None:
     """CorpGrid: the computers a company already owns, as one batch grid whose answers can be trusted."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command line (that of this process, if none is given); its exit status."""
+    try:
+        status = cli.main(arguments, prog_name="corpgrid", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return _INTERRUPTED
+    except Exception:  # noqa: BLE001 - errors of the tree were rendered where they came up: this is none of them
+        traceback.print_exc()
+        click.echo("corpgrid: this is a bug in CorpGrid; please report it with the lines above", err=True)
+        return _BUG
+    return status if isinstance(status, int) else 0

@@ -1,23 +1,28 @@
 """What a command prints: a table for people, ``--json`` for programs, or only ids (``--quiet``).
 
-* A listing in JSON is one array of objects; a single thing is one object; nothing else goes to standard output.
-* For people, colours and live lines appear only on a terminal; in a pipe the same text comes as plain lines.
-* Text that came from a device (logs, tracebacks) is escaped: no control character of it reaches the terminal.
+* In JSON a listing is one array of objects, a single thing one object, and nothing else goes to standard output.  What
+  JSON lacks becomes what it has: NaN and infinities null, bytes hexadecimal text, arrays lists.
+* For people, numbers have units and moments are local time.  Colours and live lines appear only on a terminal; in a
+  pipe the same text comes as plain lines, one a thing, never cut off.
+* Text that came from a device is escaped: no control character of it reaches the terminal.
 """
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
 import click
 
 from corpgrid.errors import CorpGridError
+from corpgrid.sdk.text import printable
 
 Row = Mapping[str, Any]
+_UNITS = ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB"))
 
 
 class Style(Enum):
@@ -35,28 +40,50 @@ class Renderer:
         self.style = style
 
     def rows(self, rows: Sequence[Row], *, columns: Sequence[str], empty: str) -> None:
-        """A listing; ``columns`` are those that people see, programs see all."""
-        if self.style is Style.JSON:
-            click.echo(to_json(list(rows)))
-        elif self.style is Style.QUIET:
-            for row in rows:
-                click.echo(str(row[columns[0]]))
-        elif rows:
-            self._table(rows, columns)
-        else:
-            click.echo(empty)
+        """A listing; ``columns`` are those that people see, the first names a row; programs see all."""
+        match self.style:
+            case Style.JSON:
+                click.echo(to_json(list(rows)))
+            case Style.QUIET:
+                for row in rows:
+                    click.echo(shown(columns[0], row[columns[0]]))
+            case Style.TABLE if not rows:
+                click.echo(empty)
+            case Style.TABLE:
+                for number, line in enumerate(_lines(rows, columns)):
+                    click.echo(line if number else click.style(line, bold=True))
 
     def facts(self, facts: Row, *, name: str = "id") -> None:
         """One thing, a line a fact; empty facts are left out for people."""
         if self.style is Style.JSON:
             click.echo(to_json(facts))
         elif self.style is Style.QUIET:
-            click.echo(str(facts.get(name, "")))
+            click.echo(shown(name, facts.get(name, "")))
         else:
-            width = max(map(len, facts))
-            for key, value in facts.items():
-                if value not in ("", None, [], {}, ()):
-                    click.echo(f"{key.replace('_', ' '):<{width}}  {_cell(value)}")
+            told = {key.replace("_", " "): text for key, value in facts.items() if (text := shown(key, value))}
+            width = max(map(len, told), default=0)
+            for key, text in told.items():
+                click.echo(f"{key:<{width}}  {text}")
+
+    def stream(self, rows: Iterable[Row], *, name: str) -> None:
+        """A listing of data, each as soon as it is there: JSON on a line of its own, or with ``--json`` one array.
+
+        ``name`` is the field that ``--quiet`` prints of each row that has it.
+        """
+        match self.style:
+            case Style.JSON:
+                opening = "["
+                for row in rows:
+                    click.echo(opening + to_json(row), nl=False)
+                    opening = ",\n"
+                click.echo("[]" if opening == "[" else "]")
+            case Style.QUIET:
+                for row in rows:
+                    if name in row:
+                        click.echo(to_json(row[name]))
+            case Style.TABLE:
+                for row in rows:
+                    click.echo(to_json(row))
 
     def line(self, text: str) -> None:
         """A remark for people; programs do not see it."""
@@ -66,56 +93,68 @@ class Renderer:
     def error(self, error: CorpGridError) -> None:
         """What went wrong, on standard error."""
         if self.style is Style.JSON:
-            click.echo(to_json({"error": error.code, "message": str(error), "remedy": error.remedy}), err=True)
+            told = {"error": error.code, "message": str(error), "remedy": error.remedy, "exit": error.exit_code}
+            click.echo(to_json(told), err=True)
         else:
             click.echo(click.style("error: ", fg="red") + printable(error.explain()), err=True)
 
-    def _table(self, rows: Sequence[Row], columns: Sequence[str]) -> None:
-        from rich.console import Console  # noqa: PLC0415 - rich takes long to import and programs never need it
-        from rich.table import Table  # noqa: PLC0415
-
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in columns:
-            numeric = all(isinstance(row[column], int | float) for row in rows)
-            table.add_column(column.replace("_", " "), justify="right" if numeric else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*(_cell(row[column]) for column in columns))
-        console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-        console.print(table)
-
 
 def to_json(value: Any) -> str:
-    """One line of JSON; digests and other bytes as hexadecimal text."""
-    return json.dumps(value, default=_plain, ensure_ascii=False)
+    """One line of JSON, in ASCII."""
+    return json.dumps(_plain(value), allow_nan=False)
 
 
-def printable(text: str) -> str:
-    """Text with every control character but newline and tab made visible."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else f"\\x{ord(letter):02x}" for letter in text)
+def shown(name: str, value: Any) -> str:
+    """A value as people read it, by the unit that ends its name; empty for what says nothing."""
+    match value:
+        case None | "" | [] | {} | ():
+            text = ""
+        case bool():
+            text = "yes" if value else "no"
+        case int() | float() if name.endswith("_at") or name == "last_seen":
+            text = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value)) if value else ""
+        case int() if name.endswith("_bytes"):
+            text = next(
+                (f"{value / (1 << shift):.4g} {unit}" for shift, unit in _UNITS if value >> shift), f"{value} B"
+            )
+        case float():
+            text = f"{value:.4g}"
+        case list() | tuple():
+            text = ", ".join(shown("", entry) for entry in value)
+        case dict():
+            text = ", ".join(f"{shown('', entry)} {key}" for key, entry in value.items() if entry)
+        case _:
+            text = str(value)
+    return printable(text, keep="")
 
 
-def ago(seconds: float) -> str:
-    """A duration as people say it."""
-    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds / 86_400:.0f} d"
+def _lines(rows: Sequence[Row], columns: Sequence[str]) -> list[str]:
+    """Header and rows, in columns; numbers to the right."""
+    cells = [[column.replace("_", " ") for column in columns]]
+    cells += [[shown(column, row[column]) for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    to_the_right = [all(type(row[column]) in (int, float) for row in rows) for column in columns]
+    return [
+        "  ".join(
+            cell.rjust(width) if right else cell.ljust(width)
+            for cell, width, right in zip(line, widths, to_the_right, strict=True)
+        ).rstrip()
+        for line in cells
+    ]
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, frozenset | set):
-        return sorted(value)
-    item: Callable[[], Any] | None = getattr(value, "tolist", None)  # NumPy's arrays and scalars
-    return item() if item is not None else str(value)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {entry}" for key, entry in value.items())
-    return printable(str(value))
+    """The value in JSON's own types."""
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else None
+        case bytes():
+            return value.hex()
+        case Mapping():
+            return {key if isinstance(key, str) else str(_plain(key)): _plain(entry) for key, entry in value.items()}
+        case list() | tuple():
+            return [_plain(entry) for entry in value]
+    listed: Callable[[], Any] = getattr(value, "tolist", value.__str__)  # NumPy's arrays and scalars have it
+    return _plain(listed())

@@ -12,11 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from corpgrid import __version__
+from corpgrid.agent.bytecode import precompiler
+from corpgrid.agent.engine_check import engine_faults
 from corpgrid.agent.environment import Environments
 from corpgrid.agent.host_watch import HostWatch, Probes
 from corpgrid.agent.jobs import Jobs
 from corpgrid.agent.removal import remove_tree
 from corpgrid.agent.requests import Identity, Requests
+from corpgrid.agent.runner_spec import RunnerPlace
 from corpgrid.agent.runners import Interpreter, RunnerPool
 from corpgrid.agent.runtime import lay_out
 from corpgrid.agent.session import Session
@@ -150,11 +153,16 @@ async def _supervisor(
     settings, clock = config.agent, SystemClock()
     python = runner_python(choose_job_user())
     probes = choose_probes(settings)
-    facts = _facts(settings, python, sandbox, probes)
+    runtime = await asyncio.to_thread(lay_out, folders["runtime"])
+    engines = await _engines(sandbox, python, runtime, folders["runners"])
+    facts = _facts(settings, python, sandbox, probes, engines)
     slots = settings.capacity or facts().cpus
     session = Session(slots=slots, yield_grace_seconds=settings.yield_grace_seconds, rng=random.Random())  # noqa: S311
     environments = Environments(
-        folders["environments"], interpreter=this_interpreter(), cache_bytes=settings.cache_bytes
+        folders["environments"],
+        interpreter=this_interpreter(),
+        cache_bytes=settings.cache_bytes,
+        precompile=precompiler(sandbox, python.path, also=python.read_only) if settings.precompile else None,
     )
     await environments.sweep()
     jobs = Jobs(
@@ -165,7 +173,6 @@ async def _supervisor(
         folder=folders["jobs"],
         allow_network=settings.allow_network,
     )
-    runtime = await asyncio.to_thread(lay_out, folders["runtime"])
     runners = RunnerPool(
         sandbox,
         jobs,
@@ -198,7 +205,27 @@ async def _supervisor(
     )
 
 
-def _facts(settings: AgentConfig, python: RunnerPython, sandbox: Sandbox, probes: Probes) -> Callable[[], Facts]:
+async def _engines(sandbox: Sandbox, python: RunnerPython, runtime: Path, folder: Path) -> tuple[str, ...]:
+    """The engines that work in this sandbox."""
+    place = folder / "engine-check"
+    for part in ("work", "job"):
+        (place / part).mkdir(parents=True)
+    for made in (place, place / "work", place / "job"):
+        made.chmod(_READABLE_FOLDER)
+    found = RunnerPlace(
+        python=python.path, runtime=runtime, work=place / "work", job=place / "job", also=python.read_only
+    )
+    faults = await engine_faults(sandbox, found)
+    await asyncio.to_thread(remove_tree, place)
+    for engine, fault in faults.items():
+        if fault:
+            log.warning("engine does not work here engine=%s fault=%s", engine, fault)
+    return tuple(engine for engine, fault in faults.items() if not fault)
+
+
+def _facts(
+    settings: AgentConfig, python: RunnerPython, sandbox: Sandbox, probes: Probes, engines: tuple[str, ...]
+) -> Callable[[], Facts]:
     lent = Lent(
         folder=settings.folder,
         cpus=settings.cpus,
@@ -208,7 +235,7 @@ def _facts(settings: AgentConfig, python: RunnerPython, sandbox: Sandbox, probes
     return MachineFacts(
         lent=lent,
         python=python.minor,
-        engines=("python", "command"),
+        engines=engines,
         sandbox=sandbox.name,
         gpus=NvmlGpus(),
         thermal=probes.thermal,

@@ -77,6 +77,7 @@ class AgentConfig:
     cache_bytes: int = setting(10 * GIB, "bundles, inputs and environments kept for the next job", 0)
     sandbox: str = setting("auto", "what confines jobs; auto: the platform's own", choices=SANDBOXES)
     allow_network: bool = setting(False, "whether jobs that ask for the network get it")
+    precompile: bool = setting(False, "make bytecode of packages once, so that fresh runners import faster")
     runner_idle_seconds: float = setting(60.0, "how long a warm runner without a task is kept", 0, DAY_SECONDS)
     spare_runners: int = setting(1, "runners started before their job is known", 0, 64)
     yield_grace_seconds: float = setting(30.0, "how long work waits, frozen, before it is handed back", 0, DAY_SECONDS)

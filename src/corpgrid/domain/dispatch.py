@@ -9,8 +9,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from random import Random
 from typing import NamedTuple
 
@@ -18,14 +19,17 @@ from corpgrid.domain.attempt import LIVE, Attempt, AttemptState, Lease
 from corpgrid.domain.device import Device, DeviceState
 from corpgrid.domain.draft import Draft
 from corpgrid.domain.events import Polled
-from corpgrid.domain.ids import DeviceId, JobId, OwnerId, TaskKey
+from corpgrid.domain.ids import DeviceId, JobId, OwnerId, SiteId, TaskKey
 from corpgrid.domain.job import JobState, Purpose, Task, TaskState, VerifyMode
 from corpgrid.domain.messages import Grant, GrantedTask
-from corpgrid.domain.placement import DeviceColumns, Want, match
+from corpgrid.domain.placement import WEIGHTS, DeviceColumns, Want, Weights, match
 from corpgrid.domain.rules import GridRules
 from corpgrid.domain.verification import audit_coin
 
 _DONE = frozenset({AttemptState.RETURNED, AttemptState.ACCEPTED, AttemptState.REJECTED})
+_ANYBODY = Weights(
+    reputation=0.0, fit=0.0, thermal_headroom=0.0, fairness=0.0, correlation_penalty=0.15, utilisation=0.0
+)
 _PLACEABLE = frozenset({TaskState.READY, TaskState.LEASED, TaskState.PROVISIONAL})
 _FAULTY = frozenset({AttemptState.CRASHED, AttemptState.REFUSED})
 
@@ -37,6 +41,9 @@ class _Group(NamedTuple):
     purpose: Purpose
     excluded_owners: frozenset[OwnerId] = frozenset()
     excluded_devices: frozenset[DeviceId] = frozenset()
+    placed_sites: frozenset[SiteId] = frozenset()
+    placed_backends: frozenset[str] = frozenset()
+    placed_drivers: frozenset[str] = frozenset()
     prefer_trusted: bool = False
     require_trusted: bool = False
 
@@ -68,21 +75,43 @@ def may_work(device: Device) -> bool:
 def dispatch(draft: Draft, idle: Sequence[Waiting], rules: GridRules, rng: Random) -> dict[int, list[Grant]]:
     """Place ready tasks on waiting devices; the grants by ticket."""
     groups = _groups(draft, rules, most=sum(entry.free for entry in idle)) if idle else {}
-    if not groups:
-        return {}
-    wants = [_want(draft, group, keys) for group, keys in groups.items()]
-    columns = DeviceColumns.of([entry.device for entry in idle], free=[entry.free for entry in idle])
-    placements = match(wants, columns, now=draft.now, rng=rng)
-    keys_of = [iter(keys) for keys in groups.values()]
     given: dict[tuple[int, JobId], list[TaskKey]] = {}
-    for placement in placements:
-        chosen = given.setdefault((placement.device, wants[placement.want].job), [])
-        chosen.extend(next(keys_of[placement.want]) for _ in range(placement.count))
+    free = [entry.free for entry in idle]
+    checks = {group: keys for group, keys in groups.items() if group.purpose is not Purpose.PRIMARY}
+    work = {group: keys for group, keys in groups.items() if group.purpose is Purpose.PRIMARY}
+    # Checks go first: the sooner a liar is found, the less is done again.  They are few, and which of the devices least
+    # alike they go to is a matter of chance, so that nobody can work to become the auditor of a friend.
+    for part, weights in ((checks, _ANYBODY), (work, WEIGHTS)):
+        if part and any(free):
+            _place(draft, idle, free, part, given, weights=weights, rules=rules, rng=rng)
     grants: dict[int, list[Grant]] = {}
     for (place, job), keys in given.items():
         entry = idle[place]
         grants.setdefault(entry.event.ticket, []).append(_grant(draft, entry.device.id, job, keys, rules))
     return grants
+
+
+def _place(  # noqa: PLR0913 - one step of dispatch, by keyword where it is not plain
+    draft: Draft,
+    idle: Sequence[Waiting],
+    free: list[int],
+    groups: Mapping[_Group, list[TaskKey]],
+    given: dict[tuple[int, JobId], list[TaskKey]],
+    *,
+    weights: Weights,
+    rules: GridRules,
+    rng: Random,
+) -> None:
+    """Match groups with devices, and take what is given from ``free``."""
+    wants = [_want(draft, group, keys) for group, keys in groups.items()]
+    columns = DeviceColumns.of([entry.device for entry in idle], free=free)
+    keys_of = [iter(keys) for keys in groups.values()]
+    for placement in match(
+        wants, columns, now=draft.now, rng=rng, weights=weights, seen_within_seconds=rules.seen_within_seconds
+    ):
+        free[placement.device] -= placement.count
+        chosen = given.setdefault((placement.device, wants[placement.want].job), [])
+        chosen.extend(islice(keys_of[placement.want], placement.count))
 
 
 def _groups(draft: Draft, rules: GridRules, *, most: int) -> dict[_Group, list[TaskKey]]:
@@ -116,12 +145,17 @@ def _group_of(draft: Draft, task: Task, present: int, rules: GridRules) -> _Grou
         copies = [attempt for attempt in copies if attempt not in settled_by_trusted or attempt.state in LIVE]
     owners = frozenset(attempt.owner for attempt in copies)
     devices = frozenset(attempt.device for attempt in copies)
+    rows = [row for row in map(draft.device, devices) if row is not None]
+    gpus = [gpu for row in rows for gpu in row.facts.gpus]
     faulty = devices | {attempt.device for attempt in attempts if attempt.state in _FAULTY}
     return _Group(
         job=task.job,
         purpose=task.purpose,
         excluded_owners=owners,
         excluded_devices=faulty if len(faulty) < present else devices,
+        placed_sites=frozenset(attempt.site for attempt in copies),
+        placed_backends=frozenset(gpu.backend for gpu in gpus),
+        placed_drivers=frozenset(gpu.driver for gpu in gpus),
         prefer_trusted=task.purpose is Purpose.ARBITER or _audit_by_trusted(task, rules),
         require_trusted=(task.purpose is Purpose.ARBITER and bool(settled_by_trusted))
         or draft.spec(task.job).verify.mode is VerifyMode.TRUSTED,
@@ -148,6 +182,9 @@ def _want(draft: Draft, group: _Group, keys: Sequence[TaskKey]) -> Want:
         count=len(keys),
         excluded_owners=group.excluded_owners,
         excluded_devices=group.excluded_devices,
+        placed_sites=group.placed_sites,
+        placed_backends=group.placed_backends,
+        placed_drivers=group.placed_drivers,
         prefer_trusted=group.prefer_trusted,
         require_trusted=group.require_trusted,
     )

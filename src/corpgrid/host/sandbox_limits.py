@@ -21,7 +21,10 @@ from corpgrid.host.sandbox_user import JobUser
 from corpgrid.ports import SandboxLimits
 
 ADDRESS_SLACK_BYTES = 1 << 30
-"""Addresses that a process may reserve beyond the memory it may use: thread stacks, arenas, mapped libraries."""
+"""Addresses that a process may reserve beyond the memory it may use, for mapped libraries and files."""
+
+TASK_ADDRESS_BYTES = 136 << 20
+"""What a thread reserves and hardly uses: 8 MiB of stack, and 128 MiB while the C library places its arena."""
 
 LOCKED_BYTES = 64 << 10
 PRLIMIT = "/usr/bin/prlimit"
@@ -53,7 +56,9 @@ def resource_limits(
     if not gpus:
         chosen[resource.RLIMIT_MEMLOCK] = LOCKED_BYTES
         if not memory_accounted:
-            chosen[resource.RLIMIT_AS] = limits.memory_bytes + ADDRESS_SLACK_BYTES
+            chosen[resource.RLIMIT_AS] = (
+                limits.memory_bytes + ADDRESS_SLACK_BYTES + limits.processes * TASK_ADDRESS_BYTES
+            )
     if counts_per_namespace:
         chosen[resource.RLIMIT_NPROC] = limits.processes + FIRST_PROCESS
     return chosen

@@ -1,8 +1,9 @@
 """Sandboxes whose agent is gone.
 
-A sandbox ends with its agent.  An agent that is killed in the very instant in which one starts (a fraction of a
-millisecond) may leave it behind: waiting for ever before it ran anything, or having just begun, with its control pipe
-at its end.  Each sandbox carries its agent's name as its program's name, so that the next agent finds and ends those.
+A sandbox ends with its agent.  Only an agent that is killed in the very instant in which one starts (bubblewrap's outer
+process is tied to the agent already, the inner one waits for its word: some 50 microseconds) may leave the inner process
+behind, waiting for ever, before it ran anything.  Each sandbox carries its agent's identity in its program's name, so
+that the next agent finds and ends those.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _PAGE_TASKS = 2_000
 _WAIT_SECONDS = 20.0
 _PAUSE_SECONDS = 0.02
 _PROGRESS_SECONDS = 0.5
-_MISSING = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'", re.MULTILINE)
+_MISSING = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'|array in it, and no (NumPy) here", re.MULTILINE)
 
 
 class Completed(NamedTuple, Generic[T]):
@@ -248,11 +248,10 @@ class Job(Generic[T]):
 def _failure(result: TaskResult) -> TaskFailedError:
     """The error of a failed task; what its device says of it is text from a stranger."""
     detail = printable(result.detail)
-    missing = _MISSING.findall(detail)
+    missing = [found.partition(".")[0] for match in _MISSING.findall(detail) for found in match if found]
     remedy = ""
     if missing:
-        top = missing[-1].partition(".")[0]
-        remedy = f"Name the package of {top} in packages=: a device has Python's own modules and nothing else."
+        remedy = f"Name the package of {missing[-1]} in packages=: a device has Python's own modules and nothing else."
     error = TaskFailedError(result.index, reason=printable(result.reason), detail=detail, remedy=remedy)
     if "\n" in detail.strip():
         error.__notes__.insert(0, f"On device {result.device}:\n{detail.rstrip()}")

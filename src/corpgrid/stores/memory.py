@@ -86,7 +86,11 @@ class MemoryStore:
         """Tasks that ended after ``(final_rev, index)``, in that order."""
         self._require_open()
         rows = self._tables.jobs.get(job)
-        return [self._result(task) for task in rows.ended_after(*after, limit)] if rows is not None else []
+        return (
+            [self._result(task, TaskState.FINAL) for task in rows.ended_after(*after, limit)]
+            if rows is not None
+            else []
+        )
 
     async def provisional(self, job: JobId, *, after: int = -1, limit: int = 1_000) -> list[StoredResult]:
         """Provisional results with an index above ``after``, by index."""
@@ -94,7 +98,8 @@ class MemoryStore:
         rows = self._tables.jobs.get(job)
         if rows is None:
             return []
-        results = (self._result(rows.tasks[index]) for index in sorted(rows.provisional) if index > after)
+        tasks = (rows.tasks[index] for index in sorted(rows.provisional) if index > after)
+        results = (self._result(task, TaskState.PROVISIONAL) for task in tasks)
         return [result for result in results if result.device][:limit]
 
     async def batches(self, numbers: Sequence[int]) -> Mapping[int, bytes]:
@@ -225,10 +230,10 @@ class MemoryStore:
         for lease in effects.leases:
             self._tables.put_lease(lease)
 
-    def _result(self, task: Task) -> StoredResult:
-        attempts = self._tables.attempts.get((task.job, task.index), {})
-        accepted = attempts.get(task.accepted)
-        if accepted is None or task.state not in {TaskState.FINAL, TaskState.PROVISIONAL}:
+    def _result(self, task: Task, state: TaskState) -> StoredResult:
+        """The accepted result of a task that is in the state in which it has one."""
+        accepted = self._tables.attempts.get((task.job, task.index), {}).get(task.accepted)
+        if accepted is None or task.state is not state:
             return StoredResult(task, DeviceId(""), 0, 0)
         return StoredResult(task, accepted.device, accepted.batch, accepted.position)
 

@@ -193,9 +193,9 @@ class Tables:
             task = rows.task(index)
             if task is not None and task.state not in TERMINAL:
                 self.put_task(task._replace(state=TaskState.CANCELLED, open=0, live=0, final_rev=rev))
-                for attempt in list(self.attempts.get((job, index), {}).values()):
-                    if attempt.state in LIVE:
-                        self.put_attempt(attempt._replace(state=AttemptState.STOPPED))
+            for attempt in self.attempts_of((job, index)):
+                if attempt.state in LIVE:
+                    self.put_attempt(attempt._replace(state=AttemptState.STOPPED))
         for lease in [lease for lease in self.leases.values() if lease.job == job]:
             self.put_lease(lease._replace(remaining=0))
 

@@ -73,7 +73,7 @@ _job_word, _device_word = _words(JobState), _words(DeviceState)
 
 
 def tasks_of(rows: Sequence[list[Any]], job_id: Callable[[int], JobId]) -> list[Task]:
-    """Arrays of ``job_shards`` (twelve columns, ``job`` first, ``ready_at`` perhaps quoted)."""
+    """Arrays of ``job_shards`` (twelve columns, ``job`` first, ``ready_at`` perhaps as text)."""
     if not rows:
         return []
     jobs, indexes, states, purposes, *rest, ready_at, final_revs = zip(*rows, strict=True)
@@ -101,7 +101,7 @@ def task_values(tasks: Sequence[Task], number: Mapping[JobId, int]) -> list[Any]
 def attempts_of(
     rows: Sequence[list[Any]], job_id: Callable[[int], JobId], device_id: Callable[[Any], DeviceId]
 ) -> list[Attempt]:
-    """Arrays of ``job_attempts`` (fourteen columns, ``job`` first, the digest in hex, ``seconds`` perhaps quoted)."""
+    """Arrays of ``job_attempts`` (fourteen columns, ``job`` first, the digest in hex, ``seconds`` perhaps as text)."""
     if not rows:
         return []
     jobs, indexes, numbers, devices, owners, sites, purposes, epochs, states, *rest, digests, reasons, seconds = zip(

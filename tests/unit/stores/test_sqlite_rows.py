@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from corpgrid.domain.attempt import LIVE, AttemptState
-from corpgrid.domain.job import Purpose, TaskState
+from corpgrid.domain.ids import JobId
+from corpgrid.domain.job import Purpose, Task, TaskState
 from corpgrid.stores.sqlite import SqliteStore
+from corpgrid.stores.sqlite_database import Database
 from corpgrid.stores.sqlite_rows import (
     ATTEMPT_STATES,
     INDEX_BITS,
@@ -16,8 +22,14 @@ from corpgrid.stores.sqlite_rows import (
     NUMBER_BITS,
     PURPOSES,
     TASK_STATES,
+    attempt_values,
+    attempts_of,
+    task_values,
+    tasks_of,
 )
+from corpgrid.stores.sqlite_schema import migrate
 from corpgrid.trust.limits import MAX_ATTEMPTS, MAX_TASKS
+from tests.contracts.store_rows import attempt, device
 
 KINDS = {"task": TASK_STATES, "purpose": PURPOSES, "attempt": ATTEMPT_STATES}
 
@@ -42,3 +54,23 @@ def test_keys_have_room_for_the_largest_job() -> None:
     assert MAX_ATTEMPTS < LAST_NUMBER
     jobs = 63 - INDEX_BITS - NUMBER_BITS
     assert 1 << jobs > 100_000_000
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.floats(allow_nan=False), min_size=1, max_size=200), st.text(st.characters(exclude_categories=["Cs"]))
+)
+def test_floats_and_texts_of_tasks_come_back_exactly(values: list[float], text: str) -> None:
+    job = JobId("job_a")
+    tasks = [Task(job, index, ready_at=value, reason=text) for index, value in enumerate(values)]
+    on = device("dev_a")
+    attempts = [attempt(job, row.index, on=on, epoch=1)._replace(seconds=row.ready_at, reason=text) for row in tasks]
+    with TemporaryDirectory() as folder:
+        database = Database(Path(folder) / "grid.db")
+        migrate(database, now=0.0)
+        database.put("put_tasks", task_values(tasks, {job: 1}))
+        database.put("add_attempts", attempt_values(attempts, {job: 1}, {on.id: 1}))
+        keys = [row[0] for row in database.connection.execute("SELECT task FROM job_shards ORDER BY task")]
+        assert tasks_of(database.arrays_for("tasks_by_key", keys), lambda _: job) == tasks
+        assert attempts_of(database.arrays_for("attempts_by_key", keys), lambda _: job, lambda _: on.id) == attempts
+        database.close()

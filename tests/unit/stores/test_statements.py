@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import corpgrid.stores
@@ -46,12 +47,14 @@ def test_migrations_are_numbered_without_a_gap() -> None:
     assert [step.number for step in found] == list(range(1, len(found) + 1))
 
 
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2_000))
 def test_any_number_of_rows_is_written(count: int) -> None:
-    database = Database(Path(":memory:"))
-    database.connection.execute("CREATE TABLE audit_log (at, kind, subject, actor, detail)")
     rows = [(number, "kind", "subject", "actor", "detail") for number in range(count)]
-    database.put("add_audit", [value for row in rows for value in row])
-    found = database.connection.execute("SELECT * FROM audit_log ORDER BY at").fetchall()
-    database.close()
+    with TemporaryDirectory() as folder:
+        database = Database(Path(folder) / "grid.db")
+        database.connection.execute("CREATE TABLE audit_log (at, kind, subject, actor, detail)")
+        database.put("add_audit", [value for row in rows for value in row])
+        found = database.connection.execute("SELECT * FROM audit_log ORDER BY at").fetchall()
+        database.close()
     assert found == rows

@@ -1,8 +1,8 @@
 -- What a tick reads.  A parameter `?` of a statement over many rows is one JSON array of integers or texts.
 --
 -- Tasks and attempts come by the hundred, so they come as one row, a JSON array of arrays: each step of a statement gives up
--- the interpreter's lock, and with it, under load, a moment of the event loop's time.  `quote` writes a float with all its
--- digits, which JSON does not.
+-- the interpreter's lock, and with it, under load, a moment of the event loop's time.  `printf` writes a float with all
+-- its digits, which JSON does not.
 
 -- name: grid
 SELECT next_epoch, next_batch, last_tick FROM grid
@@ -111,7 +111,7 @@ SELECT
   (
     SELECT json_group_array(json_array(
       job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-      iif(ready_at = 0.0, 0.0, quote(ready_at)), final_rev
+      iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev
     ))
     FROM (
       SELECT shard.*
@@ -126,7 +126,7 @@ SELECT
   (
     SELECT json_group_array(json_array(
       job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-      iif(ready_at = 0.0, 0.0, quote(ready_at)), final_rev
+      iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev
     ))
     FROM (
       SELECT shard.*
@@ -142,7 +142,7 @@ SELECT
 -- name: tasks_by_key
 SELECT json_group_array(json_array(
   job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-  iif(ready_at = 0.0, 0.0, quote(ready_at)), final_rev
+  iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev
 ))
 FROM json_each(?) AS wanted CROSS JOIN job_shards ON task = wanted.value
 
@@ -150,7 +150,7 @@ FROM json_each(?) AS wanted CROSS JOIN job_shards ON task = wanted.value
 -- Task by task as they stand in the array (a cross join keeps its order), each by number.
 SELECT json_group_array(json_array(
   job, idx, number, device, owner, site, purpose, epoch, state, batch, position, hex(digest), reason,
-  iif(seconds = 0.0, 0.0, quote(seconds))
+  iif(seconds = 0.0, 0.0, printf('%!.20e', seconds))
 ))
 FROM json_each(?) AS wanted
 CROSS JOIN job_attempts ON attempt BETWEEN wanted.value << 12 AND (wanted.value << 12) + 4095

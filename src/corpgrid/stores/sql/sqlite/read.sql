@@ -27,7 +27,7 @@ SELECT number FROM jobs WHERE id = ?
 -- Above task number ?1 and up to ?2, at most ?4, in one of the states ?3, or in any if that is empty.
 SELECT json_group_array(json_array(
   job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-  iif(ready_at = 0.0, 0.0, quote(ready_at)), final_rev
+  iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev
 ))
 FROM (
   SELECT * FROM job_shards
@@ -38,7 +38,7 @@ FROM (
 -- name: attempts
 SELECT json_group_array(json_array(
   job, idx, number, provider, owner, site, purpose, epoch, state, batch, position, hex(digest), reason,
-  iif(seconds = 0.0, 0.0, quote(seconds))
+  iif(seconds = 0.0, 0.0, printf('%!.20e', seconds))
 ))
 FROM (
   SELECT attempt.*, devices.id AS provider
@@ -51,7 +51,7 @@ FROM (
 -- Of job ?1 after (final_rev ?2, index ?3), with device, batch and position of the result, if there is one.
 SELECT json_group_array(json_array(
   job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-  iif(ready_at = 0.0, 0.0, quote(ready_at)), final_rev, ifnull(provider, ''), ifnull(batch, 0), ifnull(position, 0)
+  iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev, ifnull(provider, ''), ifnull(batch, 0), ifnull(position, 0)
 ))
 FROM (
   SELECT shard.*, devices.id AS provider, attempt.batch, attempt.position
@@ -67,7 +67,7 @@ FROM (
 -- Above task number ?1 and up to ?2, with device, batch and position of the result.
 SELECT json_group_array(json_array(
   job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-  iif(ready_at = 0.0, 0.0, quote(ready_at)), final_rev, provider, batch, position
+  iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev, provider, batch, position
 ))
 FROM (
   SELECT shard.*, devices.id AS provider, attempt.batch, attempt.position
