@@ -115,7 +115,7 @@ class Equality(RuleBasedStateMachine):
     @rule(
         names=st.sets(st.sampled_from(DEVICES), min_size=1, max_size=2),
         owner=st.sampled_from(["ann", "bob"]),
-        state=st.sampled_from([DeviceState.ACTIVE, DeviceState.ACTIVE, DeviceState.QUARANTINED, DeviceState.REVOKED]),
+        state=st.sampled_from([DeviceState.ACTIVE, DeviceState.QUARANTINED, DeviceState.REVOKED]),
         trusted=st.booleans(),
         blockers=st.sampled_from([(), ("battery",)]),
         gpus=st.lists(st.sampled_from([Gpu(backend="cuda", name="A"), Gpu(backend="metal", name="B")]), max_size=2),
@@ -159,6 +159,21 @@ class Equality(RuleBasedStateMachine):
         lease = rows.lease(epoch, on=on, job=job, until=self.clock.time + ttl, remaining=remaining)
         self.tick(Effects(tasks=tuple(changed), new_attempts=tuple(made), leases=(lease,)))
 
+    @rule(data=st.data(), state=st.sampled_from([AttemptState.RETURNED, AttemptState.ACCEPTED]))
+    def commit(self, data, state) -> None:
+        """Results of the newest attempts of some tasks, which become provisional."""
+        job, picked = self.draw_tasks(data)
+        self.batches += 1
+        ended, changed = [], []
+        for position, row in enumerate(picked):
+            for attempt in self.run(self.memory.attempts(row.job, row.index))[-1:]:
+                end = attempt._replace(state=state, batch=self.batches, position=position)
+                ended.append(end._replace(digest=rows.named(f"{position}")))
+                changed.append(row._replace(state=TaskState.PROVISIONAL, accepted=attempt.number, live=0))
+        on = rows.device(data.draw(st.sampled_from(sorted(self.known))))
+        content = rows.batch(self.batches, job, on, payloads=[b"%d" % place for place in range(len(picked))])
+        self.tick(Effects(tasks=tuple(changed), attempts=tuple(ended), batches=(content,)))
+
     @rule(data=st.data(), seconds=FLOATS, reason=REASONS, wreck=st.booleans())
     def bring_back(self, data, seconds, reason, wreck) -> None:
         """Any end of the newest attempts of some tasks, in a new batch; the tasks go wherever they like."""
@@ -184,17 +199,21 @@ class Equality(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        state=st.sampled_from(JobState),
+        state=st.sampled_from([JobState.RUNNING, JobState.RUNNING, JobState.DONE]),
         counts=st.builds(Counts, *[SMALL] * len(Counts._fields)),
         unsettled=SMALL,
         bound=FLOATS,
-        end=st.sampled_from(["", "", "finalised", "cancelled"]),
     )
-    def put_job(self, *, data, state, counts, unsettled, bound, end) -> None:
-        name = JobId(data.draw(st.sampled_from(sorted(self.size))))
+    def put_job(self, *, data, state, counts, unsettled, bound) -> None:
+        name = data.draw(st.sampled_from(sorted(self.size)))
         changes = {"state": state, "counts": counts, "unsettled": unsettled, "error_bound": bound}
-        row = self.run(rows.rev_up(self.memory, name, **changes))
-        self.tick(Effects(jobs=(row,), **({end: (name,)} if end else {})))
+        self.tick(Effects(jobs=(self.run(rows.rev_up(self.memory, name, **changes)),)))
+
+    @rule(data=st.data(), end=st.sampled_from(["finalised", "cancelled"]))
+    def end_job(self, data, end) -> None:
+        name = data.draw(st.sampled_from(sorted(self.size)))
+        row = self.run(rows.rev_up(self.memory, name))
+        self.tick(Effects(jobs=(row,), **{end: (row.id,)}))
 
     @rule(data=st.data(), until=st.sampled_from([0.0, 2.2]), remaining=st.integers(0, 2), extend=FLOATS)
     def put_lease(self, data, until, remaining, extend) -> None:
@@ -266,7 +285,7 @@ class Equality(RuleBasedStateMachine):
 TestEquality = Equality.TestCase
 TestEquality.settings = settings(
     max_examples=30,
-    stateful_step_count=30,
+    stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -1,7 +1,8 @@
 """Starts sandboxes and waits to be killed: what an agent is to them.  Run as a program by the tests beside it.
 
 Its argument is JSON: ``folder``, ``python``, ``source``, ``number`` of sandboxes, whether to ``freeze`` them, to run
-the event loop in another ``thread``, or to take a ``layer`` away first.
+the event loop in another ``thread``, to take a ``layer`` away first, or to be ``unknown`` to other agents of this host,
+which would end what is left.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from corpgrid.host import sandbox_held
 from corpgrid.host.sandbox_linux import LinuxSandbox
 from tests.sandbox.probing import Prober, without_filter, without_flags
 
 
 async def main(settings: dict[str, object]) -> None:
-    prober = Prober(LinuxSandbox(), str(settings["python"]), Path(str(settings["folder"])))
+    prober = Prober(
+        LinuxSandbox(use_cgroups=not settings.get("unknown")), str(settings["python"]), Path(str(settings["folder"]))
+    )
     sys.stdout.write("starting\n")
     sys.stdout.flush()
     processes = [await prober.start(str(settings["source"])) for _ in range(int(str(settings["number"])))]
@@ -34,6 +38,8 @@ async def main(settings: dict[str, object]) -> None:
 
 def run(settings: dict[str, object]) -> None:
     patch = pytest.MonkeyPatch()
+    if settings.get("unknown"):
+        patch.setattr(sandbox_held, "own_mark", lambda: "a-test-of-the-sandbox")
     if settings.get("layer") == "filter":
         with without_filter(patch):
             asyncio.run(main(settings))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corpgrid.errors import SandboxError
@@ -55,11 +55,13 @@ def _binds(argv: list[str]) -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize("words", MUST)
 @given(spec=specs)
+@settings(database=None)
 def test_every_core_flag_stands_in_every_command_line(words: str, spec: SandboxSpec) -> None:
     assert f" {words} " in " ".join([*bwrap_argv(spec, PLUMBING), ""])
 
 
 @given(spec=specs)
+@settings(database=None)
 def test_no_folder_of_the_hosts_own_is_shown(spec: SandboxSpec) -> None:
     binds = _binds(bwrap_argv(spec, PLUMBING))
     assert not [source for _, source, _ in binds if source in NEVER]
@@ -68,6 +70,7 @@ def test_no_folder_of_the_hosts_own_is_shown(spec: SandboxSpec) -> None:
 
 
 @given(spec=specs)
+@settings(database=None)
 def test_what_is_granted_decides_what_is_there(spec: SandboxSpec) -> None:
     argv = bwrap_argv(spec, PLUMBING)
     devices = {source for flag, source, _ in _binds(argv) if flag == "--dev-bind-try"}
@@ -78,6 +81,7 @@ def test_what_is_granted_decides_what_is_there(spec: SandboxSpec) -> None:
 
 
 @given(spec=specs)
+@settings(database=None)
 def test_outer_folders_are_mounted_before_inner_ones(spec: SandboxSpec) -> None:
     shown = [inside for flag, source, inside in _binds(bwrap_argv(spec, PLUMBING)) if source.startswith("/agent/")]
     for position, inside in enumerate(shown):

@@ -27,7 +27,7 @@ def _build(folder: Path, tree: dict[str, object]) -> None:
 
 
 @given(tree=st.dictionaries(names, trees, max_size=5))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, database=None)
 def test_a_tree_is_measured_as_a_plain_walk_would_and_removed(tree: dict[str, object]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         top = Path(scratch) / "work"

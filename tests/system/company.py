@@ -261,6 +261,7 @@ class Company:
 def left_of(folder: Path) -> list[str]:
     """Processes, but for this one, that have to do with a folder, and control groups of their runners."""
     mark = str(folder).encode()
+    ours = _mounts(Path("/proc/self"))
     found = []
     for process in Path("/proc").iterdir():
         if not process.name.isdigit() or int(process.name) == os.getpid():
@@ -268,9 +269,15 @@ def left_of(folder: Path) -> list[str]:
         with contextlib.suppress(OSError):
             if (process / "stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}:
                 continue
-            if mark in (process / "cmdline").read_bytes() or mark in (process / "mountinfo").read_bytes():
+            mounts = _mounts(process) - ours
+            if mark in (process / "cmdline").read_bytes() or any(mark in part for mount in mounts for part in mount):
                 found.append(f"{process.name} {(process / 'cmdline').read_bytes()[:200]!r}")
     return found
+
+
+def _mounts(process: Path) -> set[tuple[bytes, ...]]:
+    """What of which file system a process sees where."""
+    return {tuple(line.split()[3:5]) for line in (process / "mountinfo").read_bytes().splitlines()}
 
 
 def write_power(folder: Path, *, mains: bool) -> None:

@@ -100,12 +100,11 @@ def _takes_all_memory() -> int:
 def _kills_its_parent() -> str:
     import signal
 
-    for pid in (os.getppid(), 1):
+    for pid in (os.getppid(), 1, -1):
         try:
             os.kill(pid, signal.SIGKILL)
         except OSError:
             continue
-    os.kill(-1, signal.SIGKILL)
     time.sleep(600)
     return "alive"
 

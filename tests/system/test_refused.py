@@ -63,7 +63,7 @@ def test_a_device_that_does_not_trust_the_submitter_says_so_and_the_job_ends(fol
         for result in job.raw_results():
             assert (result.state, result.reason) == (TaskState.FAILED, "untrusted_key")
             assert "trusted_keys" in result.detail
-        assert any("untrusted" in company.log(name) or "not trusted" in company.log(name) for name in company.computers)
+        assert any("no such key is trusted here" in company.log(name) for name in company.computers)
 
 
 def test_one_wary_device_does_not_hold_up_a_job(folder: Path):
@@ -105,7 +105,7 @@ def test_a_full_disk_is_named_and_others_do_the_work(folder: Path):
             assert list(job) == [x * x for x in range(20)]
             company.unplug("two")
             wait_until(lambda: not company.runners("two"), "two is out")
-            alone = grid.map(slow_square, range(3), verify="none")
+            alone = grid.map(slow_square, [1], verify="none")
             assert alone.wait(timeout_seconds=PATIENCE_SECONDS).state is JobState.FAILED
             for result in alone.raw_results():
                 assert result.reason == "store"

@@ -28,7 +28,7 @@ from corpgrid.domain.messages import AgentSettings, AgentStatus, Item, Outcome, 
 
 _BATCH_ITEMS = 1024
 _FIRST_REST_SECONDS = 1.0
-_LONGEST_REST_SECONDS = 60.0
+_LONGEST_REST_SECONDS = 15.0
 _UNDELIVERABLE = "undeliverable"
 _STOPPING = "agent_stopping"
 _NEVER_SECONDS = 60.0

@@ -69,6 +69,7 @@ class Slot:
         self._job: JobId | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._staged = 0
+        self._told = ""
 
     async def run(self, work_came: asyncio.Condition, finished: Callable[[JobId, Sequence[Item]], None]) -> None:
         """Take tasks as they come, and report how they ended."""
@@ -118,7 +119,10 @@ class Slot:
         """The tasks of a job that wait here will not start: hand all of them back with the reason."""
         if isinstance(error, LoadError) and error.reason == "killed":
             return  # by the agent, which has seen to its tasks
-        log.warning("job %s cannot run here: %s", job, str(error)[:_LOGGED_CHARACTERS])
+        story = f"job {job} cannot run here: {str(error)[:_LOGGED_CHARACTERS]}"
+        if story != self._told:  # not once more for each of its tasks
+            log.warning("%s", story)
+        self._told = story
         if isinstance(error, (OSError, StoreError, SandboxError)):
             log.warning("this device takes no work for %.0f s", self._session.rest(now=time.monotonic()))
         taken = self._session.queue.take(job, self._session.queue.unfinished)

@@ -1,9 +1,9 @@
 """Sandboxes whose agent is gone.
 
 A sandbox ends with its agent.  Only an agent that is killed in the very instant in which one starts (bubblewrap's outer
-process is tied to the agent already, the inner one waits for its word: some 50 microseconds) may leave the inner process
-behind, waiting for ever, before it ran anything.  Each sandbox carries its agent's identity in its program's name, so
-that the next agent finds and ends those.
+process is tied to the agent already, the inner one waits for its word: some 50 microseconds) may leave the inner
+process behind, waiting for ever, before it ran anything.  Each sandbox carries its agent's identity in its program's
+name, so that the next agent finds and ends those.
 """
 
 from __future__ import annotations

@@ -243,7 +243,7 @@ def test_a_device_that_can_start_nothing_rests_longer_each_time_and_asks_again()
         assert not only(made.advance(now=now), Poll)
         now += rests[-1]
     assert rests[0] < rests[1] < rests[2]
-    assert max(rests) <= 60.0
+    assert max(rests) <= 15.0
     made.queue.stop_all("refused")
     assert only(made.advance(now=now), Poll)
 

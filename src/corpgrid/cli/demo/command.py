@@ -24,11 +24,12 @@ from corpgrid.config import ClientConfig
 from corpgrid.domain.device import DeviceState
 from corpgrid.domain.job import Job as JobRow
 from corpgrid.domain.job import TaskState
-from corpgrid.errors import UsageError
+from corpgrid.errors import UnavailableError, UsageError
 from corpgrid.sdk.client import Grid, connect
 from corpgrid.sdk.job import Job
 from corpgrid.sdk.jobfile import JobFile, read_job_file
 
+_REGISTER_SECONDS = 30.0
 JOB_FILE = Path(__file__).parent / "digits" / "job.toml"
 
 
@@ -85,6 +86,7 @@ class _Told:
 
 def _run(grid: Grid, office: Office, file: JobFile, told: _Told) -> Figures:
     """Submit, unplug the laptop half way, and gather what came of it."""
+    _wait_for_all(grid, office)
     job = grid.submit_job_file(file)
     told.say(f"{job.id}: {len(file.items)} settings of a classifier of handwritten digits")
     watcher = _Watcher(grid, office, job, told)
@@ -101,6 +103,15 @@ def _run(grid: Grid, office: Office, file: JobFile, told: _Told) -> Figures:
         devices=grid.devices(),
         yielded_within_s=watcher.yielded_seconds,
     )
+
+
+def _wait_for_all(grid: Grid, office: Office) -> None:
+    """Wait until every computer has registered: how much is audited depends on how many there are."""
+    deadline = time.monotonic() + _REGISTER_SECONDS
+    while len(grid.devices()) < len(office.devices):
+        if time.monotonic() > deadline:
+            raise UnavailableError("not every computer of the demo registered", remedy="Look at the logs: --keep.")
+        time.sleep(0.05)
 
 
 class _Watcher(threading.Thread):

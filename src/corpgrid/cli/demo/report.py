@@ -20,6 +20,7 @@ from corpgrid.domain.device import Device, DeviceState
 from corpgrid.domain.job import Job
 
 _BEST = 5
+_LIGHT_PERCENT = 5.0
 _SEARCH = Path(__file__).parent / "digits" / "search.py"
 
 
@@ -148,12 +149,14 @@ def save_picture(figures: Figures, path: Path) -> None:
     image = axes.imshow(table, origin="lower", aspect="auto", cmap="viridis_r", norm=LogNorm())
     for row, line in enumerate(table):
         for column, share in enumerate(line):
-            axes.text(column, row, f"{share:.1f}", ha="center", va="center", fontsize=7, color="white")
+            color = "white" if share > _LIGHT_PERCENT else "black"
+            axes.text(column, row, f"{share:.1f}", ha="center", va="center", fontsize=7, color=color)
     axes.set_xticks(range(len(gammas)), [f"{gamma:g}" for gamma in gammas])
     axes.set_yticks(range(len(costs)), [f"{cost:g}" for cost in costs])
     axes.set_xlabel("gamma")
     axes.set_ylabel("C")
     axes.set_title("Handwritten digits read wrong, in percent: 100 tasks on a grid with a liar in it")
-    figure.colorbar(image, ax=axes, label="read wrong, %", format="%g")
+    bar = figure.colorbar(image, ax=axes, label="read wrong, %", ticks=[1, 2, 5, 10, 20, 50], format="%g")
+    bar.minorticks_off()
     figure.savefig(path, dpi=110)
     plt.close(figure)

@@ -4,7 +4,6 @@ from functools import cache
 from typing import Any
 
 from sklearn.datasets import load_digits
-from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.svm import SVC
 
 
@@ -15,17 +14,16 @@ def digits() -> tuple[Any, Any]:
     return images / 16.0, labels
 
 
-def evaluate(setting: dict[str, float]) -> dict[str, Any]:
-    """Mean accuracy over two folds.
+def evaluate(setting: dict[str, float]) -> dict[str, float]:
+    """Learn from every other image, and read the rest.
 
     Args:
         setting: ``gamma`` and ``c`` of a support vector machine.
 
     Returns:
-        The setting with its ``accuracy`` (0 to 1) and the accuracy of each fold.
+        The setting, with the share of images read right as ``accuracy`` (0 to 1).
     """
     images, labels = digits()
     model = SVC(gamma=setting["gamma"], C=setting["c"])
-    folds = StratifiedKFold(n_splits=2, shuffle=True, random_state=0)
-    scores = cross_val_score(model, images, labels, cv=folds)
-    return {**setting, "accuracy": float(scores.mean()), "folds": [float(score) for score in scores]}
+    model.fit(images[::2], labels[::2])
+    return {**setting, "accuracy": float(model.score(images[1::2], labels[1::2]))}
