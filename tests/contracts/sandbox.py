@@ -112,8 +112,8 @@ def open_folder() -> Iterator[Path]:
 def remove(folder: Path) -> None:
     """Remove a folder in which a job may have closed folders to their owner."""
     for path, _, _ in os.walk(folder):
-        if not os.path.islink(path):  # noqa: PTH114
-            os.chmod(path, 0o755)  # noqa: PTH101
+        if not os.path.islink(path):  # noqa: PTH114 - by name, as os.walk gives it
+            os.chmod(path, 0o755)  # noqa: PTH101 - by name, as os.walk gives it
     shutil.rmtree(folder, ignore_errors=True)
 
 

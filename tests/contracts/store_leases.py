@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from corpgrid.domain.attempt import AttemptState
+from corpgrid.domain.attempt import LIVE, AttemptState
 from corpgrid.domain.device import DeviceState
 from corpgrid.domain.effects import Effects
 from corpgrid.domain.ids import Epoch, JobId
@@ -74,10 +74,17 @@ class Leases:
         assert set(view.leases) == {second}
         assert first not in view.leases
         assert set(view.jobs) == {"job_a"}
-        (done, live) = await store.attempts(JobId("job_a"), 0)
-        late = live._replace(state=AttemptState.RETURNED)
-        await tick(store, effects=Effects(attempts=(late,)))
-        assert (await tick(store, need(tasks=[key("job_a", 0)]))).leases == {}, done
+
+    @pytest.mark.parametrize("state", list(AttemptState))
+    async def test_a_live_attempt_brings_its_lease(self, store: Store, state: AttemptState) -> None:
+        on = device("dev_a")
+        await tick(store, effects=Effects(devices=(on,), new_jobs=(new_job("job_a", 1),)))
+        epoch = await hand_out(store, "job_a", [0], on)
+        (row,) = await store.attempts(JobId("job_a"), 0)
+        await tick(store, effects=Effects(attempts=(row._replace(state=state),)))
+        live = {epoch} if state in LIVE else set()
+        assert set((await tick(store, need(tasks=[key("job_a", 0)]))).leases) == live
+        assert set((await tick(store, need(release=["dev_a"]))).tasks) == {("job_a", 0) for _ in live}
 
     async def test_a_needed_device_brings_its_leases(self, store: Store) -> None:
         on, other = device("dev_a"), device("dev_b")
@@ -200,6 +207,9 @@ class Sweep:
             assert set(view.attempts) == set(view.tainted)
             assert set(view.devices) == {"dev_b"}
         assert (await tick(store, need(sweep=2))).tainted == (key("job_a", 2), key("job_a", 3))
+        await tick(store, effects=Effects(devices=(replace(good, state=DeviceState.REVOKED),)))
+        view = await tick(store, need(sweep=10))
+        assert [index for _, index in view.tainted] == [0, 1, 2, 3, 4], "by device as they came, then by task"
 
     async def test_jobs_with_tainted_tasks_are_known_in_every_tick(self, store: Store) -> None:
         bad = device("dev_b")

@@ -108,7 +108,7 @@ def test_a_group_of_version_2_has_its_limits(delegated: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("events", "expected"), [("low 0\noom 2\noom_kill 1\n", True), ("oom 2\noom_kill 0\n", False)])
-def test_version_2_tells_of_memory(delegated: Path, events: str, expected: bool) -> None:  # noqa: FBT001
+def test_version_2_tells_of_memory(delegated: Path, events: str, expected: bool) -> None:  # noqa: FBT001 - pytest passes it
     group = CgroupsV2(delegated).create(LIMITS)
     assert not group.out_of_memory()
     (next(delegated.glob("corpgrid.*")) / "memory.events").write_text(events)

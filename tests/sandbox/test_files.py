@@ -81,7 +81,7 @@ async def test_only_work_and_memory_are_written(prober: Prober) -> None:
     assert allowed == {"/work/new", "/tmp/new", "/dev/shm/new"}
     assert {outcome for path, outcome in found.items() if path not in allowed} <= REFUSED
     assert (bundle / "code").read_text() == "code"
-    assert os.listdir(bundle) == ["code"]  # noqa: PTH208
+    assert os.listdir(bundle) == ["code"]  # noqa: PTH208 - names are compared, not paths
 
 
 async def test_the_last_mounts_are_what_closes_the_root_and_the_devices(prober: Prober, monkeypatch: object) -> None:

@@ -50,7 +50,7 @@ def test_processes_are_limited_only_where_they_are_counted_in_the_namespace() ->
         ("4", False),
     ],
 )
-def test_which_kernels_count_in_the_namespace(release: str, expected: bool) -> None:  # noqa: FBT001
+def test_which_kernels_count_in_the_namespace(release: str, expected: bool) -> None:  # noqa: FBT001 - pytest passes it
     assert counts_processes_per_namespace(release) is expected
 
 

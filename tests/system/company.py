@@ -1,4 +1,4 @@
-"""A small company for tests: a scheduler and some computers, each a real process that can be killed, stopped or unplugged.
+"""A small company for tests: a scheduler and some computers, each a real process to be killed, stopped or unplugged.
 
     with Company(folder, computers={"one": {"owner": "ann"}}) as company, company.connect() as grid:
         job = grid.map(square, range(10))
@@ -92,10 +92,12 @@ class Company:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is not None:
             for name in (SCHEDULER, *self.computers):
-                print(f"---- {name}\n{self.log(name)[-6000:]}")
+                print(f"---- {name}\n{self.log(name)[-6000:]}")  # noqa: T201 - pytest shows it if the test fails
         slow = self._end()
         assert not slow, f"did not end within {_STOP_SECONDS:g} s: {slow}"
         if kind is None:

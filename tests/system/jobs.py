@@ -67,7 +67,7 @@ def _forks_then_waits() -> int:
 def _floods() -> str:
     line = "all work and no play makes Jack a dull boy\n" * 200
     for _ in range(4_000):
-        print(line)
+        print(line)  # noqa: T201 - that is the flood
     return "flooded"
 
 
@@ -80,8 +80,7 @@ def _writes_many_files() -> str:
 
 def _fills_the_disk() -> str:
     with open("large", "wb") as file:  # noqa: PTH123 - as a job would
-        for _ in range(4_096):
-            file.write(b"x" * (1 << 20))
+        file.writelines(b"x" * (1 << 20) for _ in range(4_096))
     return "wrote"
 
 
@@ -123,7 +122,7 @@ def _returns_too_much() -> bytes:
 
 
 def _returns_a_link() -> str:
-    os.symlink("/etc/passwd", "link")
+    os.symlink("/etc/passwd", "link")  # noqa: PTH211 - as a job would
     return "linked"
 
 

@@ -1,4 +1,4 @@
-"""Tasks that raise, hang, fork, flood, write, crash or attack: each ends with its reason, all others with their result."""
+"""Tasks that raise, hang, fork, flood, write, crash or attack: each ends with its reason, all others end well."""
 
 from __future__ import annotations
 
@@ -71,7 +71,11 @@ def test_bad_tasks_end_with_their_reason_and_all_others_with_their_result(folder
             if isinstance(item, int):
                 assert result.state is TaskState.FINAL, (item, result)
                 assert job.decode(result) == item * item
-        wrong = {name: (found[name].state, found[name].reason, found[name].detail) for name in BAD if not as_told(found, name)}
+        wrong = {
+            name: (found[name].state, found[name].reason, found[name].detail)
+            for name in BAD
+            if not as_told(found, name)
+        }
         assert not wrong
         assert (found["floods"].state, job.decode(found["floods"])) == (TaskState.FINAL, "flooded")
         (log,) = job.logs(items.index("floods"))

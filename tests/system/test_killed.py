@@ -128,16 +128,16 @@ def holder(company: Company, job: str, grid: Grid) -> str:
 
 
 def test_stopping_an_agent_hands_its_work_back_within_seconds(folder: Path):
-    with Company(folder, computers={"one": {}, "two": {}}, scheduler={"lease_ttl_seconds": 300}) as company:
-        with company.connect() as grid:
-            job = grid.map(nap, [60.0, 0.1, 0.1, 0.1], verify="none")
-            wait_until(lambda: job.status().counts.final == 3, "the short ones")
-            name = holder(company, job.id, grid)
-            company.signal(name, signal.SIGTERM)
-            assert company.ended(name) == 0
-            wait_until(lambda: len(grid.call(grid.api.attempts(job.id, 0))) == 2, "another takes it", seconds=10)
-            first, second = grid.call(grid.api.attempts(job.id, 0))
-            assert (first.state, first.reason) == (AttemptState.STOPPED, "agent_stopping")
-            assert second.device != first.device
-            assert not left_of(folder / name)
-            job.cancel()
+    company = Company(folder, computers={"one": {}, "two": {}}, scheduler={"lease_ttl_seconds": 300})
+    with company, company.connect() as grid:
+        job = grid.map(nap, [60.0, 0.1, 0.1, 0.1], verify="none")
+        wait_until(lambda: job.status().counts.final == 3, "the short ones")
+        name = holder(company, job.id, grid)
+        company.signal(name, signal.SIGTERM)
+        assert company.ended(name) == 0
+        wait_until(lambda: len(grid.call(grid.api.attempts(job.id, 0))) == 2, "another takes it", seconds=10)
+        first, second = grid.call(grid.api.attempts(job.id, 0))
+        assert (first.state, first.reason) == (AttemptState.STOPPED, "agent_stopping")
+        assert second.device != first.device
+        assert not left_of(folder / name)
+        job.cancel()

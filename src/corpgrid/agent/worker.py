@@ -286,7 +286,7 @@ class Worker:
             raise self._gone_before_its_time()
         self._awaited = frozenset(kinds)
         self._clock.start(seconds)
-        frame = await self._answer
+        frame = await asyncio.shield(self._answer)  # it may come when nobody waits for it any more
         self._clock.stop()
         self._answer = asyncio.get_running_loop().create_future()
         match frame:

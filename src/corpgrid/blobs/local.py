@@ -85,7 +85,7 @@ class LocalBlobs:
                 wanted = chunk[max(0, len(chunk) - (place - offset)) :] if place > offset else b""
                 if wanted and held:
                     yield held
-                held = wanted or held
+                held = wanted
         finally:
             await asyncio.to_thread(file.close)
         await asyncio.to_thread(self._verify, digest, hasher.digest())

@@ -146,6 +146,16 @@ def scheduler_run(renderer: Renderer, *, with_parent: bool, config: Path | None,
     serve(lambda stop: run_scheduler(read, stop=stop, ready=ready), with_parent=with_parent)
 
 
+@scheduler_group.command("migrate")
+@config_options
+@output_options
+def scheduler_migrate(renderer: Renderer, *, config: Path | None, settings: Sequence[str]) -> None:
+    """Bring the store to the schema of this program; while no scheduler runs."""
+    from corpgrid.compose.scheduler import migrate_store  # noqa: PLC0415 - gRPC takes long to import
+
+    renderer.facts({"store": str(asyncio.run(migrate_store(read_config(config, settings))))}, name="store")
+
+
 @click.group("agent")
 def agent_group() -> None:
     """Run an agent on this machine."""

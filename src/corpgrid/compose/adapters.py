@@ -65,7 +65,7 @@ def _presence(settings: AgentConfig) -> PresenceProbe:
         from corpgrid.host.presence_windows import WindowsPresence  # noqa: PLC0415 - this system's alone
 
         return WindowsPresence()
-    from corpgrid.host.clock import SystemClock  # noqa: PLC0415
+    from corpgrid.host.clock import SystemClock  # noqa: PLC0415 - needed here alone
     from corpgrid.host.presence_linux import LinuxPresence  # noqa: PLC0415 - this system's alone
 
     return LinuxPresence(clock=SystemClock(), environ=os.environ)

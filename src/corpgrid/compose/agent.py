@@ -83,7 +83,7 @@ async def _run(config: Config, folders: dict[str, Path], *, stop: asyncio.Event,
     await _require_gates(sandbox)
     key = ensure_private_key(settings.folder / "device.pem")
     api = wrap(
-        connect_scheduler(parse(settings.address), limits=transport_limits(config), rng=random.Random()),  # noqa: S311
+        connect_scheduler(parse(settings.address), limits=transport_limits(config), rng=random.Random()),  # noqa: S311 - jitter, no secret
         key,
     )
     try:
@@ -157,7 +157,7 @@ async def _supervisor(
     engines = await _engines(sandbox, python, runtime, folders["runners"])
     facts = _facts(settings, python, sandbox, probes, engines)
     slots = settings.capacity or facts().cpus
-    session = Session(slots=slots, yield_grace_seconds=settings.yield_grace_seconds, rng=random.Random())  # noqa: S311
+    session = Session(slots=slots, yield_grace_seconds=settings.yield_grace_seconds, rng=random.Random())  # noqa: S311 - jitter, no secret
     environments = Environments(
         folders["environments"],
         interpreter=this_interpreter(),

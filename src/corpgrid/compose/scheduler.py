@@ -36,6 +36,7 @@ from corpgrid.wire.convert import batch_blobs, item_payload
 _KEY_BYTES = 32
 _SECRET_BYTES = 32
 _PRIVATE_FOLDER = 0o700
+_DATABASE = "grid.db"
 
 
 class Serving(NamedTuple):
@@ -59,11 +60,8 @@ async def running_scheduler(config: Config) -> AsyncIterator[Serving]:
             "scheduler.store and scheduler.blobs name services that this version cannot use",
             remedy="Leave both empty: SQLite and files in scheduler.folder.",
         )
-    settings.folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
     clock = SystemClock()
-    store = await SqliteStore.open(
-        settings.folder / "grid.db", StoreSettings(clock=clock, item_payload=item_payload, batch_blobs=batch_blobs)
-    )
+    store = await _open_store(settings.folder, clock)
     try:
         blobs = await LocalBlobs.at(settings.folder / "blobs")
         scheduler = _scheduler(config, store, blobs, clock)
@@ -131,6 +129,10 @@ def transport_limits(config: Config) -> TransportLimits:
     return TransportLimits(message_bytes=config.limits.message_bytes, blob_bytes=config.limits.blob_bytes)
 
 
+def _make_private(folder: Path) -> None:
+    folder.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
+
+
 def _is_trusted(folder: Path, device: DeviceId) -> bool:
     """Whether the operator put the device's public key into the folder."""
     keyring: Keyring = load_keyring(folder) if folder.is_dir() else Keyring()
@@ -146,6 +148,24 @@ def _audit_key(path: Path) -> bytes:
     if len(key) != _KEY_BYTES:
         raise ConfigError(f"{path} is damaged", remedy="Delete it; a new one is made, and open audits are drawn anew.")
     return key
+
+
+async def migrate_store(config: Config) -> Path:
+    """Bring the store to the schema of this program, and make it if it is not there; where it is.
+
+    Raises:
+        StoreError: a scheduler has it open, or it cannot be read.
+        MigrationError: its schema is newer than this program.
+    """
+    store = await _open_store(config.scheduler.folder, SystemClock())
+    await store.close()
+    return config.scheduler.folder / _DATABASE
+
+
+async def _open_store(folder: Path, clock: SystemClock) -> SqliteStore:
+    _make_private(folder)
+    settings = StoreSettings(clock=clock, item_payload=item_payload, batch_blobs=batch_blobs)
+    return await SqliteStore.open(folder / _DATABASE, settings)
 
 
 Ready = Callable[[str], None]

@@ -34,9 +34,9 @@ from corpgrid.sdk.executor import Arguments, GridExecutor, spread
 from corpgrid.sdk.items import encode_items
 from corpgrid.sdk.job import Job
 from corpgrid.sdk.jobfile import JobFile, read_job_file
-from corpgrid.sdk.packages import Packages, fetch_wheels
+from corpgrid.sdk.packages import Packages, fetch_wheels, provided_modules
 from corpgrid.sdk.packaging import Package, pack_function, pack_job_file
-from corpgrid.sdk.packing import Packed, name_of, pack
+from corpgrid.sdk.packing import name_of, pack
 from corpgrid.sdk.request import Options, Request, as_member, make_request
 from corpgrid.sdk.sending import Sender
 from corpgrid.trust.keys import PrivateKey
@@ -287,18 +287,24 @@ class Grid:
     def _map(self, function: Callable[..., T], items: Iterable[Any], options: Options, *, called: str) -> Job[T]:
         request = make_request(options, self._config, name=called)
         key = self._signing_key()
-        package = self._pack(pack(function, what=called), called, options.get("packages"), request.requirements, key)
+        package = self._pack(function, called, options.get("packages"), request.requirements, key)
         return self._send(package, encode_items(items, provided=package.modules), request, key)
 
     def _pack(
-        self, function: Packed, called: str, packages: Packages | None, requirements: Requirements, key: PrivateKey
+        self,
+        function: Callable[..., Any],
+        called: str,
+        packages: Packages | None,
+        requirements: Requirements,
+        key: PrivateKey,
     ) -> Package:
         """The function's package; signed once for the same bytes."""
         wheels = fetch_wheels(packages, cache=self._config.cache_folder) if packages else []
-        mark = (function.content, tuple(wheels), requirements)
+        content = pack(function, what=called, provided=provided_modules(wheels))
+        mark = (content, tuple(wheels), requirements)
         package = self._packages.get(mark)
         if package is None:
-            package = pack_function(function, what=called, wheels=wheels, requirements=requirements, key=key)
+            package = pack_function(content, wheels=wheels, requirements=requirements, key=key)
             self._packages[mark] = package
             while len(self._packages) > _PACKAGES_KEPT:
                 self._packages.pop(next(iter(self._packages)))

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from corpgrid.errors import LimitError, NotDataError
-from corpgrid.sdk.packing import pack, require_packages
+from corpgrid.sdk.packing import pack
 from corpgrid.trust.limits import MAX_PAGE_BYTES, MAX_TASKS
 from corpgrid.wire import data
 
@@ -18,6 +18,8 @@ MAX_ITEM_BYTES = 48 << 20
 """As much as a result; it crosses from the agent to the runner in one frame."""
 PAGE_BYTES = 512 << 10
 PAGE_TASKS_MAX = 1024
+_PAGE_FRAME_BYTES = 1 << 20
+"""More than a page adds to its items."""
 _AS_FILES = "Send large arguments as files (inputs=), or let each task read its part of one."
 
 
@@ -36,10 +38,10 @@ def encode_item(value: Any, *, what: str = "the item", provided: frozenset[str] 
     try:
         return b"d" + data.encode(value, max_bytes=MAX_ITEM_BYTES)
     except NotDataError:
-        packed = pack(value, what=what)
-        require_packages(what, packed.modules, provided)
-        _require_room(len(packed.content), what)
-        return b"p" + packed.content
+        content = pack(value, what=what, provided=provided)
+        if len(content) > MAX_ITEM_BYTES:
+            raise _too_large(len(content), what) from None
+        return b"p" + content
     except LimitError as error:
         raise _too_large(error.got, what) from None
 
@@ -65,18 +67,13 @@ def page_tasks(items: Sequence[bytes]) -> int:
     """How many items to put on a page, so that pages have about ``PAGE_BYTES`` and none is beyond its limit."""
     mean = sum(map(len, items)) // max(len(items), 1)
     count = max(1, min(PAGE_TASKS_MAX, PAGE_BYTES // max(mean, 1)))
-    while count > 1 and _largest_page(items, count) > MAX_PAGE_BYTES // 2:
+    while count > 1 and _largest_page(items, count) > MAX_PAGE_BYTES - _PAGE_FRAME_BYTES:
         count //= 2
     return count
 
 
 def _largest_page(items: Sequence[bytes], count: int) -> int:
     return max(sum(map(len, items[start : start + count])) for start in range(0, len(items), count))
-
-
-def _require_room(size: int, what: str) -> None:
-    if size > MAX_ITEM_BYTES:
-        raise _too_large(size, what)
 
 
 def _too_large(size: float, what: str) -> LimitError:

@@ -28,7 +28,9 @@ _PAGE_TASKS = 2_000
 _WAIT_SECONDS = 20.0
 _PAUSE_SECONDS = 0.02
 _PROGRESS_SECONDS = 0.5
-_MISSING = re.compile(r"^ModuleNotFoundError: No module named '([\w.]+)'|array in it, and no (NumPy) here", re.MULTILINE)
+_MISSING = re.compile(
+    r"^ModuleNotFoundError: No module named '([\w.]+)'|array in it, and no (NumPy) here", re.MULTILINE
+)
 
 
 class Completed(NamedTuple, Generic[T]):

@@ -36,6 +36,7 @@ _CHUNK_BYTES = 1 << 20
 _CANNOT = "It needs a wheel for each: try `pip download --only-binary=:all:` with the same names."
 _IN_DATA = re.compile(r"[^/]+\.data/(?:purelib|platlib)/([^/]+)")
 _DEEPEST = 8
+_OF_SOURCES = ("pyproject.toml", "setup.py")
 _TOKENS = re.compile(r"[\s=@]+")
 
 
@@ -129,9 +130,18 @@ def _lines(file: Path) -> list[str]:
 
 
 def _local_digests(lines: Iterable[str], base: Path, *, depth: int = 0) -> Iterator[str]:
-    """The content of every local file that the lines name, and that those name in turn."""
+    """The content of every local file that the lines name, and that those name in turn.
+
+    Raises:
+        BundleError: they name sources: pip would fetch their dependencies and leave them out.
+    """
     for token in {token for line in lines for token in _TOKENS.split(line) if token}:
         path = base / token.removeprefix("file://")
+        if any((path / name).is_file() for name in _OF_SOURCES):
+            raise BundleError(
+                f"packages: {token} is a folder of sources, and nothing is built on the way",
+                remedy=f"Build a wheel with `pip wheel --no-deps {token}`, and name that.",
+            )
         if depth > _DEEPEST or not path.is_file():
             continue
         yield f"{path.name} {file_digest(path).hex()}"

@@ -14,7 +14,7 @@ from corpgrid.errors import UsageError
 from corpgrid.host.detect import architecture, operating_system
 from corpgrid.sdk.jobfile import JobFile
 from corpgrid.sdk.packages import fetch_wheels, file_digest, is_platform_bound, provided_modules
-from corpgrid.sdk.packing import Packed, python_minor, require_packages
+from corpgrid.sdk.packing import python_minor
 from corpgrid.sdk.sources import folder_files, require_entry
 from corpgrid.trust.bundle import BundleFile, CommandEntry, Entry, FunctionEntry, ModuleEntry, Wheel, build_bundle
 from corpgrid.trust.digest import digest
@@ -42,17 +42,14 @@ class Package:
     modules: frozenset[str] = frozenset()
 
 
-def pack_function(
-    function: Packed, *, what: str, wheels: Sequence[Path], requirements: Requirements, key: PrivateKey
-) -> Package:
+def pack_function(function: bytes, *, wheels: Sequence[Path], requirements: Requirements, key: PrivateKey) -> Package:
     """The package of a pickled function; it needs this interpreter's minor version.
 
     Raises:
-        BundleError: it refers to what is in none of the wheels, or is too large.
+        BundleError: it is too large.
         UsageError: the requirements ask for what the function cannot have.
     """
-    require_packages(what, function.modules, provided_modules(wheels))
-    files = {FUNCTION_FILE: BundleFile(content=function.content, executable=False)}
+    files = {FUNCTION_FILE: BundleFile(content=function, executable=False)}
     return _pack(files, FunctionEntry(file=FUNCTION_FILE), wheels, requirements, key)
 
 

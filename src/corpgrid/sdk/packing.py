@@ -1,7 +1,8 @@
 """Python objects into bytes that mean the same on a device: functions, and arguments that are not data.
 
 * What is the caller's own travels *by value* (cloudpickle): the function, and all that it refers to in modules that are
-  not installed.  What runs on a device is what stands here, as it is now.
+  not installed.  What runs on a device is what stands here, as it is now.  A module to which it refers travels whole;
+  if that cannot be, then as much of it as the names in the code ask for.
 * What is installed travels *by name*, and must be in one of the job's packages: a device has Python's own modules and
   nothing else.  A name that no device could find is an error here, and not on a hundred devices.
 * The bytes are inside what the submitter signs, and are opened inside the sandbox alone: results come back as data.
@@ -11,14 +12,15 @@ from __future__ import annotations
 
 import functools
 import io
+import pickle
 import platform
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import metadata
-from types import ModuleType
-from typing import Any, NamedTuple, NewType
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, NewType
 
 import cloudpickle
 
@@ -29,23 +31,9 @@ _ON_EVERY_DEVICE = frozenset(
 )
 _INSTALLED = ("site-packages", "dist-packages")
 _OF_THE_LOADER = frozenset({"__builtins__", "__cached__", "__file__", "__loader__", "__path__", "__spec__"})
-_OPEN = (
-    "Open files, locks and connections inside the function; and import what it uses of a module of yours by name "
-    "(`from module import name`), because a module travels whole."
-)
+_OF_EVERY_MODULE = frozenset({"__doc__", "__name__", "__package__"})
 _REGISTRY = threading.RLock()
 """What cloudpickle takes by value is one setting for the whole process."""
-
-
-class Packed(NamedTuple):
-    """An object as bytes.
-
-    Attributes:
-        modules: the installed packages to which it refers by name.
-    """
-
-    content: bytes
-    modules: frozenset[str] = frozenset()
 
 
 def python_minor() -> str:
@@ -58,71 +46,115 @@ def name_of(function: Callable[..., Any]) -> str:
     return str(getattr(function, "__name__", type(function).__name__))[:200]
 
 
-def pack(value: Any, *, what: str) -> Packed:
+def pack(value: Any, *, what: str, provided: frozenset[str] = frozenset()) -> bytes:
     """An object as bytes.
 
     Args:
         value: any object that can be pickled by value.
         what: how an error calls it.
+        provided: the installed packages that devices will have, by the name under which they are imported.
 
     Raises:
-        BundleError: it refers to something that cannot travel, such as an open file or a lock.
+        BundleError: it refers to something that cannot travel, such as an open file or a lock, or to a package that
+            devices will not have.
     """
-    buffer = io.BytesIO()
-    pickler = _Pickler(buffer, what)
     with local_by_value():
         try:
-            pickler.dump(value)
-        except CorpGridError:
-            raise
-        except Exception as error:  # whatever the reduction of some object raises
-            raise BundleError(f"{what} cannot travel: {error}", remedy=_OPEN) from error
-    return Packed(buffer.getvalue(), frozenset(pickler.modules))
+            content, _, lacking = _packed(value, what, provided, only=None)
+        except BundleError:
+            lacking = {what}
+        if lacking:
+            content, lacking = _pack_narrow(value, what, provided)
+    if lacking:
+        raise _not_provided(what, lacking)
+    return content
 
 
-def require_packages(what: str, modules: frozenset[str], provided: frozenset[str]) -> None:
-    """See that devices will find the packages to which something refers.
+def _pack_narrow(value: Any, what: str, provided: frozenset[str]) -> tuple[bytes, set[str]]:
+    """The same, but of modules only what some name in the code could mean: whole, one of them cannot travel."""
+    only: frozenset[str] = frozenset()
+    while True:
+        content, names, lacking = _packed(value, what, provided, only=only)
+        if names <= only:
+            return content, lacking
+        only |= names
 
-    Args:
-        what: how an error calls it.
-        modules: the packages, by the name under which they are imported.
-        provided: those that the job brings.
 
-    Raises:
-        BundleError: one is missing.
-    """
-    missing = sorted(modules - provided)
-    if not missing:
-        return
+def _packed(
+    value: Any, what: str, provided: frozenset[str], *, only: frozenset[str] | None
+) -> tuple[bytes, set[str], set[str]]:
+    """An object as bytes, all names in its code, and the packages that it needs and nobody provides."""
+    buffer = io.BytesIO()
+    pickler = _Pickler(buffer, what, only)
+    try:
+        pickler.dump(value)
+    except CorpGridError:
+        raise
+    except Exception as error:  # whatever the reduction of some object raises
+        raise BundleError(
+            f"{what} cannot travel: {error}",
+            remedy="Open files, locks and connections inside the function, not outside of it.",
+        ) from error
+    return buffer.getvalue(), pickler.names, pickler.modules - provided
+
+
+def _not_provided(what: str, modules: set[str]) -> BundleError:
     owners = metadata.packages_distributions()
-    names = sorted({owner for module in missing for owner in owners.get(module, [module])[:1]})
-    raise BundleError(
-        f"{what} refers to {', '.join(missing)}, which is in none of the job's packages",
+    names = sorted({owner for module in modules for owner in owners.get(module, [module])[:1]})
+    return BundleError(
+        f"{what} refers to {', '.join(sorted(modules))}, which is in none of the job's packages",
         remedy=f"Give packages={names!r}, or a requirements file; a device has Python's own modules and nothing else.",
     )
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
-    """Takes a few more things by value than cloudpickle, and notes which installed packages the pickle will import."""
+    """Takes a few more things by value than cloudpickle.
 
-    def __init__(self, file: io.BytesIO, what: str) -> None:
+    Args:
+        file: where the bytes go.
+        what: how an error calls the object.
+        only: of the caller's modules take what has one of these names; None for everything.
+
+    Attributes:
+        modules: the installed packages that the pickle will import.
+        names: every name in the code that the pickle holds.
+    """
+
+    def __init__(self, file: io.BytesIO, what: str, only: frozenset[str] | None) -> None:
         super().__init__(file)
         self.modules: set[str] = set()
+        self.names: set[str] = set()
         self._what = what
+        self._only = only
 
     def reducer_override(self, obj: Any) -> Any:
         """Called for every object but the plainest."""
         if isinstance(obj, ModuleType) and is_local(obj):
             # In two steps, the empty module first: modules refer to each other in circles.
-            return ModuleType, (obj.__name__,), {k: v for k, v in vars(obj).items() if k not in _OF_THE_LOADER}
+            return ModuleType, (obj.__name__,), {k: v for k, v in vars(obj).items() if self._wants(k)}
         if isinstance(obj, functools._lru_cache_wrapper) and _is_own(obj.__module__):  # noqa: SLF001 - its only name
             return _CACHED, (obj.__wrapped__, obj.cache_parameters())
         if isinstance(obj, NewType) and _is_own(obj.__module__):
             return NewType, (obj.__name__, obj.__supertype__)
         reduced = super().reducer_override(obj)
-        if reduced is NotImplemented and (isinstance(obj, ModuleType) or hasattr(obj, "__qualname__")):
+        if reduced is not NotImplemented:
+            if isinstance(obj, FunctionType):
+                self.names.update(_names_in(obj.__code__))
+        elif isinstance(obj, ModuleType | type | FunctionType) or self._reduces_to_a_name(obj):
             self._goes_by_name(obj)
         return reduced
+
+    def _reduces_to_a_name(self, obj: Any) -> bool:
+        """Whether it is something like a compiled function."""
+        if not hasattr(obj, "__qualname__") and not hasattr(obj, "__name__"):
+            return False
+        reducer = self.dispatch_table.get(type(obj))
+        return isinstance(obj.__reduce_ex__(pickle.DEFAULT_PROTOCOL) if reducer is None else reducer(obj), str)
+
+    def _wants(self, name: str) -> bool:
+        if name in _OF_THE_LOADER:
+            return False
+        return self._only is None or name in self._only or name in _OF_EVERY_MODULE
 
     def _goes_by_name(self, obj: Any) -> None:
         name = obj.__name__ if isinstance(obj, ModuleType) else getattr(obj, "__module__", None)
@@ -136,6 +168,16 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
             )
         if (top := name.partition(".")[0]) not in _ON_EVERY_DEVICE:
             self.modules.add(top)
+
+
+def _names_in(code: CodeType) -> Iterator[str]:
+    """Every name that it uses, and every text that might be one."""
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_in(constant)
+        elif isinstance(constant, str):
+            yield constant
 
 
 def _is_own(name: str) -> bool:

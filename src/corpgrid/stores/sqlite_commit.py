@@ -15,7 +15,6 @@ from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Effects, NewJob, View
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.job import Job
-from corpgrid.errors import StoreError
 from corpgrid.stores.presence import changes_owners
 from corpgrid.stores.sqlite_database import Database
 from corpgrid.stores.sqlite_load import Counters, Known
@@ -75,8 +74,7 @@ class _Commit:
             self._known.specs[number] = new.spec
             self._database.put("add_specs", (number, encode_spec(new.spec), new.envelope))
             first = number << INDEX_BITS
-            if new.job.tasks > LAST_INDEX:
-                raise StoreError(f"job {new.job.id} has {new.job.tasks:,} tasks where a store holds {LAST_INDEX:,}")
+            assert new.job.tasks <= LAST_INDEX, new.job
             if new.job.tasks:
                 self._database.run("add_shards", first, first + new.job.tasks - 1, new.copies)
 

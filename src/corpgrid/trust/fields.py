@@ -6,9 +6,11 @@ misfit field is an error that names the field and what is accepted.  The class o
 the same reading serves jobs, bundles and registrations.
 
 >>> from corpgrid.errors import JobFileError
->>> whole(1, 10).read(11, Where(JobFileError, "limits.processes"))
-Traceback (most recent call last):
-corpgrid.errors.JobFileError: limits.processes is 11; it must be a whole number from 1 to 10
+>>> try:
+...     whole(1, 10).read(11, Where(JobFileError, "limits.processes"))
+... except JobFileError as error:
+...     print(error)
+limits.processes is 11; it must be a whole number from 1 to 10
 """
 
 from __future__ import annotations

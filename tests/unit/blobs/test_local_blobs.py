@@ -261,3 +261,27 @@ async def test_files_are_for_their_owner_alone(blobs: LocalBlobs, folder: BlobFo
     name = await blobs.put(b"content")
     assert folder.root.stat().st_mode & 0o777 == 0o700
     assert folder.place(name).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("size", [5, 2 << 20])
+@pytest.mark.parametrize("way", ["put", "put_file", "put_stream"])
+async def test_a_blob_and_its_name_are_on_the_disk_before_it_is_acknowledged(
+    *, blobs: LocalBlobs, folder: BlobFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str, size: int
+) -> None:
+    synced: list[int] = []
+    fsync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        fsync(descriptor)
+        synced.append(os.fstat(descriptor).st_ino)
+
+    content = some_bytes(size)
+    (tmp_path / "source").write_bytes(content)
+    given = {"put": content, "put_file": tmp_path / "source", "put_stream": stream([content])}
+    monkeypatch.setattr(os, "fsync", noting)
+    name = await getattr(blobs, way)(given[way])
+    place = folder.place(name)
+    file, parents = place.stat().st_ino, [place.parent.parent.parent, place.parent.parent, place.parent]
+    assert file in synced
+    assert synced[-3:] == [parent.stat().st_ino for parent in parents], "each folder names the next, the last the blob"
+    assert synced.index(file) < len(synced) - 1, "a name was on the disk before its bytes"

@@ -26,8 +26,8 @@ async def main():
     store = await SqliteStore.open(Path(sys.argv[1]), settings(FakeClock()))
     on, start = device("dev_a"), int(sys.argv[2])
     if start == 0:
-        await tick(store, effects=Effects(devices=(on,), new_jobs=(new_job("job_a", 10_000),)))
-    for first in range(start, 10_000, 5):
+        await tick(store, effects=Effects(devices=(on,), new_jobs=(new_job("job_a", 1_000),)))
+    for first in range(start, 1_000, 5):
         indexes = range(first, first + 5)
         await hand_out(store, "job_a", indexes, on)
         print("leased", first, flush=True)
@@ -45,8 +45,8 @@ async def test_kill_9_in_the_middle_of_commits(path: Path, clock: FakeClock, see
     for _ in range(2):
         lines = run_and_kill(path, start, after_lines=rng.randrange(1, 60))
         store = await SqliteStore.open(path, settings(clock))
-        tasks = await store.tasks(JobId("job_a"), limit=10_000)
-        batches = {row.task.index: row.batch for row in await store.provisional(JobId("job_a"), limit=10_000)}
+        tasks = await store.tasks(JobId("job_a"), limit=1_000)
+        batches = {row.task.index: row.batch for row in await store.provisional(JobId("job_a"), limit=1_000)}
         contents = await store.batches(sorted(set(batches.values())))
         for line in lines:
             what, first = line.split()

@@ -16,6 +16,7 @@ from corpgrid.domain.effects import AuditEntry, Effects
 from corpgrid.domain.ids import JobId
 from corpgrid.errors import MigrationError, StoreError
 from corpgrid.stores.sqlite import SqliteStore
+from corpgrid.stores.sqlite_rows import LAST_NUMBER
 from tests.contracts.store_rows import (
     START,
     FakeClock,
@@ -129,6 +130,26 @@ async def test_a_value_that_cannot_be_stored_is_refused(store: SqliteStore, wron
     with pytest.raises(StoreError):
         await tick(store, effects=Effects(tasks=(wrong,)))
     assert len((await tick(store, need(ready=9))).ready) == 3
+
+
+async def test_a_task_has_so_many_attempts_and_no_more(store: SqliteStore) -> None:
+    on = device("dev_a")
+    await tick(store, effects=Effects(devices=(on,), new_jobs=(new_job("job_a", 2),)))
+    last = attempt("job_a", 0, on=on, epoch=1, number=LAST_NUMBER)
+    await tick(store, effects=Effects(new_attempts=(last,)))
+    with pytest.raises(StoreError, match="attempts"):
+        await tick(store, effects=Effects(new_attempts=(last._replace(number=LAST_NUMBER + 1),)))
+    assert await store.attempts(JobId("job_a"), 0) == [last]
+    assert await store.attempts(JobId("job_a"), 1) == []
+
+
+async def test_commits_are_on_the_disk(store: SqliteStore) -> None:
+    def pragma(name: str) -> object:
+        return store._databases[0][1].connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+    in_thread = asyncio.get_running_loop().run_in_executor
+    assert await in_thread(store._writing, pragma, "journal_mode") == "wal"
+    assert await in_thread(store._writing, pragma, "synchronous") == 2, "FULL"
 
 
 async def test_a_second_scheduler_is_told_who_has_the_store(store: SqliteStore, path: Path, clock: FakeClock) -> None:

@@ -137,8 +137,8 @@ def save_picture(figures: Figures, path: Path) -> None:
     import matplotlib as mpl  # noqa: PLC0415 - an extra of the demo
 
     mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-    from matplotlib.colors import LogNorm  # noqa: PLC0415
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - as above
+    from matplotlib.colors import LogNorm  # noqa: PLC0415 - as above
 
     gammas = sorted({item["gamma"] for item in figures.items})
     costs = sorted({item["c"] for item in figures.items})
