@@ -339,7 +339,7 @@ class SandboxExit(NamedTuple):
 
     Attributes:
         code: exit status, or minus the signal.
-        reason: ``exited``, ``signal``, ``memory_bytes``, ``work_bytes``, ``work_files``, ``killed``.
+        reason: ``exited``, ``signal``, ``memory_bytes``, ``processes``, ``work_bytes``, ``work_files``, ``killed``.
     """
 
     code: int

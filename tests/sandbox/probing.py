@@ -49,8 +49,11 @@ ALLOW_ALL = struct.pack("=HBBI", 0x06, 0, 0, 0x7FFF_0000)
 
 
 def host_status(pid: int) -> str:
-    """What the host says of a process."""
-    return Path(f"/proc/{pid}/status").read_text()
+    """What the host says of a process; nothing if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""
 
 
 class Prober:

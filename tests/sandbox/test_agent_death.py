@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -141,7 +141,8 @@ def test_the_filter_is_what_keeps_it_tied(prober: Prober) -> None:
         family = _kill_and_look(agent)
         assert not _gone(family, seconds=0.5)
         for pid in _alive(family):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         assert _gone(family)
 
 
@@ -150,7 +151,8 @@ def test_dying_with_the_parent_is_what_ends_them(prober: Prober) -> None:
         family = _kill_and_look(agent)
         assert not _gone(family, seconds=0.5)
         for pid in _alive(family):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         assert _gone(family)
 
 
@@ -161,6 +163,7 @@ def test_an_agent_killed_while_it_starts_sandboxes_leaves_none_that_ran(prober: 
             time.sleep(rng.uniform(0, 0.06))
             agent.kill()
             agent.wait()
+        time.sleep(0.02)  # for one that was just being started to become what it is
         _gone(_of_folder(prober.folder), seconds=1.0)
         # One whose first half was tied to the agent already waits for ever: it ran nothing, and the next agent ends it.
         assert not [pid for pid in _of_folder(prober.folder) if "Seccomp:\t2\n" in host_status(pid)]

@@ -27,7 +27,7 @@ from corpgrid.domain.ids import DeviceId, Epoch, JobId
 from corpgrid.domain.messages import AgentSettings, AgentStatus, Item, Outcome, PollReply, RegisterReply, Reply
 
 _BATCH_ITEMS = 1024
-_FIRST_REST_SECONDS = 1.0
+_FIRST_REST_SECONDS = 0.5
 _LONGEST_REST_SECONDS = 15.0
 _UNDELIVERABLE = "undeliverable"
 _STOPPING = "agent_stopping"

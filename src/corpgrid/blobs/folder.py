@@ -12,27 +12,20 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from blake3 import blake3
 
+from corpgrid.blobs.temporary import Temporary, abandoned, sync_folder
 from corpgrid.domain.ids import DIGEST_BYTES, Digest, digest_text
 from corpgrid.errors import NotFoundError, StoreError
-
-if sys.platform != "win32":
-    import fcntl
 
 _TEMPORARY = "tmp"
 _DAMAGED = "damaged"
 _TAKEN_OUT = ".old"
-_WRITE_BYTES = 8 << 20
 _SETTLED_SECONDS = 60.0
 """A blob that was put so long ago has long been brought to the disk by whoever put it."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -43,9 +36,12 @@ class BlobFolder:
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self._making = threading.Lock()
         with self.translated():
             for folder in (root, root / _TEMPORARY, root / _DAMAGED):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            sync_folder(root)
+            sync_folder(root.parent)
 
     def place(self, digest: Digest) -> Path:
         """Where a blob stands."""
@@ -71,7 +67,7 @@ class BlobFolder:
         except FileNotFoundError:
             return False
         if after.st_mtime - before.st_mtime < _SETTLED_SECONDS:
-            _sync_folder(place.parent)
+            sync_folder(place.parent)
         return after.st_size == size_bytes
 
     def size(self, digest: Digest) -> int | None:
@@ -103,6 +99,14 @@ class BlobFolder:
                 aside.replace(self.place(digest))
         return aside
 
+    def make_room(self, digest: Digest) -> None:
+        """Make the folders in which a blob will stand; their names are on the disk before anybody relies on them."""
+        folder = self.place(digest).parent
+        with self._making:
+            if not folder.exists():
+                _make_folder(folder.parent)
+                _make_folder(folder)
+
     # -- collection
 
     def old(self, older_than_seconds: float) -> tuple[set[Digest], float]:
@@ -110,12 +114,11 @@ class BlobFolder:
         limit = self._now() - older_than_seconds
         found = set()
         for entry in self._entries():
-            try:
+            # Not a digest: not ours.  Not there: another process collects too.
+            with suppress(ValueError, FileNotFoundError):
                 digest = Digest(bytes.fromhex(entry.name))
-            except ValueError:
-                continue
-            if len(digest) == DIGEST_BYTES and entry.stat().st_mtime < limit:
-                found.add(digest)
+                if len(digest) == DIGEST_BYTES and entry.stat().st_mtime < limit:
+                    found.add(digest)
         return found, limit
 
     def discard(self, digest: Digest, *, put_before: float) -> bool:
@@ -124,19 +127,19 @@ class BlobFolder:
         taken_out = self.root / _TEMPORARY / (digest.hex() + _TAKEN_OUT)
         try:
             place.replace(taken_out)
+            if taken_out.stat().st_mtime >= put_before:
+                taken_out.replace(place)
+                return False
+            taken_out.unlink()
         except FileNotFoundError:
-            return False
-        if taken_out.stat().st_mtime >= put_before:
-            taken_out.replace(place)
-            return False
-        taken_out.unlink()
+            return False  # another process did it first, or put it back
         return True
 
     def sweep(self) -> int:
         """Delete what dead processes left half written, and put back what they were about to delete; how many."""
         swept = 0
         for entry in sorted((self.root / _TEMPORARY).iterdir()):
-            if not _abandoned(entry):
+            if not abandoned(entry):
                 continue
             swept += 1
             if entry.suffix == _TAKEN_OUT:
@@ -149,11 +152,12 @@ class BlobFolder:
         for first in os.scandir(self.root):
             if len(first.name) == 2 and first.is_dir():
                 for second in os.scandir(first):
-                    yield from os.scandir(second)
+                    if second.is_dir():
+                        yield from os.scandir(second)
 
     def _now(self) -> float:
         """The time by the file system's clock, which need not be this machine's."""
-        with Temporary(self) as temporary:
+        with self.temporary() as temporary:
             return temporary.path.stat().st_mtime
 
     @contextmanager
@@ -173,69 +177,13 @@ class BlobFolder:
             ) from error
 
     def temporary(self) -> Temporary:
-        """A new temporary file."""
-        return Temporary(self)
+        """A new file on its way to become a blob."""
+        return Temporary(self.root / _TEMPORARY)
 
-
-class Temporary:
-    """A file that becomes a blob by ``commit``, or else is gone when it is closed.
-
-    One thread may close it while another still writes: what comes after that goes nowhere.
-    """
-
-    def __init__(self, folder: BlobFolder) -> None:
-        self._folder = folder
-        self.path, self._descriptor = _create(folder.root / _TEMPORARY)
-        self._lock = threading.Lock()
-        self._synced = False
-        self.wanted = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def write(self, content: bytes) -> None:
-        """Append bytes; stops early once it is not ``wanted``."""
-        rest = memoryview(content)
-        while rest:
-            with self._lock:
-                if not self.wanted:
-                    return
-                self._synced = False
-                rest = rest[os.write(self._descriptor, rest[:_WRITE_BYTES]) :]
-
-    def sync(self) -> None:
-        """Bring it to the disk."""
-        with self._lock:
-            if self.wanted:
-                os.fsync(self._descriptor)
-                self._synced = True
-
-    def commit(self, digest: Digest) -> None:
-        """Give it its place; it was synced."""
-        assert self._synced
-        place = self._folder.place(digest)
-        _make_folder(place.parent.parent)
-        _make_folder(place.parent)
-        _move(self, place)
-        _sync_folder(place.parent)
-
-    def close(self) -> None:
-        """Let go of it."""
-        self.let_go()
-        self.path.unlink(missing_ok=True)
-
-    def let_go(self) -> None:
-        """Close the file, and leave it where it is."""
-        self.wanted = False
-        with self._lock:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-                self._descriptor = -1
+    def commit(self, temporary: Temporary, digest: Digest) -> None:
+        """Make it a blob; it was synced."""
+        self.make_room(digest)
+        temporary.move(self.place(digest))
 
 
 def file_digest(path: Path) -> Digest:
@@ -244,68 +192,5 @@ def file_digest(path: Path) -> Digest:
 
 
 def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700)
-    except FileExistsError:
-        return
-    _sync_folder(path.parent)
-
-
-def _create(folder: Path) -> tuple[Path, int]:
-    """A new file that this process holds; a sweep may take it in the moment before it is locked."""
-    while True:
-        path = folder / secrets.token_hex(16)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
-        _hold(descriptor)
-        if os.fstat(descriptor).st_nlink:
-            return path, descriptor
-        os.close(descriptor)
-
-
-if sys.platform == "win32":  # pragma: no cover - exercised on Windows only
-
-    def _sync_folder(path: Path) -> None:
-        """NTFS keeps its names in a journal of its own; there is nothing to call."""
-
-    def _hold(descriptor: int) -> None:
-        """An open file cannot be moved or deleted there: that is the lock."""
-
-    def _move(temporary: Temporary, place: Path) -> None:
-        temporary.let_go()
-        temporary.path.replace(place)
-
-    def _abandoned(path: Path) -> bool:
-        try:
-            path.rename(path)
-        except PermissionError:
-            return False
-        return True
-else:
-
-    def _sync_folder(path: Path) -> None:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-    def _hold(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-    def _move(temporary: Temporary, place: Path) -> None:
-        """Under the lock, so that no sweep takes it on the way."""
-        temporary.path.replace(place)
-
-    def _abandoned(path: Path) -> bool:
-        """Whether no living process writes this file."""
-        try:
-            descriptor = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
+    path.mkdir(mode=0o700, exist_ok=True)
+    sync_folder(path.parent)

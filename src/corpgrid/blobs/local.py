@@ -1,7 +1,7 @@
 """Blobs in a folder of this machine (``folder`` says how it is laid out).
 
-Files are worked on in threads; the event loop never waits for a disk.  While the disk takes a large blob its digest is
-made on another core, so that storing costs what writing costs.
+Files are worked on in threads; the event loop never waits for a disk.  While a large blob is written its digest is made
+on another core, so that storing costs what writing costs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from corpgrid.blobs.folder import BlobFolder, Temporary, file_digest
+from corpgrid.blobs.folder import BlobFolder, file_digest
+from corpgrid.blobs.temporary import Temporary
 from corpgrid.domain.ids import Digest, digest_text
 from corpgrid.errors import DigestError, StoreError
 from corpgrid.trust.digest import Hasher, equal, require_digest
@@ -121,18 +122,20 @@ class LocalBlobs:
         with self._folder.translated():
             if not self._folder.put_again(digest, len(content)):
                 with self._folder.temporary() as temporary:
-                    _write(temporary, content)
-                    temporary.commit(digest)
+                    temporary.write(content)
+                    temporary.sync()
+                    self._folder.commit(temporary, digest)
         return digest
 
     def _put_large(self, content: bytes) -> Digest:
         with self._folder.translated(), self._folder.temporary() as temporary, ThreadPoolExecutor(1) as beside:
-            writing = beside.submit(_write, temporary, content)
+            writing = beside.submit(temporary.write, content)
             try:
                 digest = digest_of(content)
                 if not self._folder.put_again(digest, len(content)):
                     writing.result()
-                    temporary.commit(digest)
+                    temporary.sync()
+                    self._folder.commit(temporary, digest)
                 return digest
             finally:
                 temporary.wanted = False
@@ -145,8 +148,9 @@ class LocalBlobs:
             syncing = beside.submit(temporary.sync)
             digest = file_digest(temporary.path)
             if not self._folder.put_again(digest, temporary.path.stat().st_size):
+                self._folder.make_room(digest)
                 syncing.result()
-                temporary.commit(digest)
+                self._folder.commit(temporary, digest)
             return digest
 
     def _temporary(self) -> Temporary:
@@ -162,7 +166,7 @@ class LocalBlobs:
         with self._folder.translated():
             if not self._folder.put_again(digest, temporary.path.stat().st_size):
                 temporary.sync()
-                temporary.commit(digest)
+                self._folder.commit(temporary, digest)
 
     def _size(self, digest: Digest) -> int | None:
         with self._folder.translated():
@@ -216,11 +220,6 @@ def _require_readable(path: Path) -> None:
         raise StoreError(
             f"{path} cannot be stored: {error.strerror or error}", remedy="Name a file that this user may read."
         ) from error
-
-
-def _write(temporary: Temporary, content: bytes) -> None:
-    temporary.write(content)
-    temporary.sync()
 
 
 def _read(file: BinaryIO, hasher: Hasher) -> bytes:

@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 _RESTART_SECONDS = 1.0
 _STOP_SECONDS = 10.0
+_SAID_BYTES = 4096
 _PRIVATE_FOLDER = 0o700
 _OPEN_FOLDER = 0o711
 
@@ -142,9 +143,10 @@ class _Agent:
         assert process.stdin is not None
         assert process.stderr is not None
         try:
-            async for line in process.stderr:
-                self._said = (self._said + line)[-4096:]
-                sys.stderr.buffer.write(line)
+            # By the piece, not by the line: what a job made an agent log may be one line without end.
+            while said := await process.stderr.read(_SAID_BYTES):
+                self._said = (self._said + said)[-_SAID_BYTES:]
+                sys.stderr.buffer.write(said)
                 sys.stderr.flush()
             return await process.wait()
         finally:

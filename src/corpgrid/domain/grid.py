@@ -30,9 +30,10 @@ from corpgrid.domain.events import (
 )
 from corpgrid.domain.ids import DeviceId, JobId, TaskKey
 from corpgrid.domain.intake import Intake
-from corpgrid.domain.job import JobState, Purpose
+from corpgrid.domain.job import Job, JobState, Purpose, VerifyMode
 from corpgrid.domain.messages import AgentStatus, Batch, Grant, PollReply, Reply
 from corpgrid.domain.rules import GridRules
+from corpgrid.domain.verification import error_bound
 from corpgrid.errors import RefusedError
 
 __all__ = ["GridRules", "decide", "need"]
@@ -183,6 +184,15 @@ def _answer(draft: Draft, poll: Polled, reply: Reply, grants: Sequence[Grant]) -
         )
 
 
+def _bounded(draft: Draft, row: Job) -> Job:
+    """The job with the bound that its audits reached, not the one that its rate promised."""
+    if draft.spec(row.id).verify.mode is not VerifyMode.AUDIT:
+        return row
+    devices = sum(presence.active for presence in draft.view.owners.values())
+    reached = min(row.audits / row.tasks, 1.0)
+    return replace(row, error_bound=error_bound(reached, tasks=row.tasks, devices=devices))
+
+
 def _close_jobs(draft: Draft) -> None:
     """Close every job that wants nothing more, unless a result in it has just lost its credit."""
     if draft.quarantined:
@@ -190,5 +200,5 @@ def _close_jobs(draft: Draft) -> None:
     for job in draft.view.jobs:
         row = draft.counted(job)
         if row.state is JobState.RUNNING and row.unsettled == 0 and job not in draft.view.tainted_jobs:
-            closed = draft.close_job(row)
+            closed = draft.close_job(_bounded(draft, row))
             draft.note("job.closed", job, "scheduler", closed.state)

@@ -281,8 +281,8 @@ class Job:
         audits: audits that were decided.
         mismatches: audits that disagreed.
         audit_rate: the rate in force, 0 to 1.
-        error_bound: the bound on the share of wrong accepted results that the rate buys
-        (docs/explanation/verification.md).
+        error_bound: the bound on the share of wrong accepted results (docs/explanation/verification.md): while it runs
+            what its rate promises, at its end what its audits reached.
     """
 
     id: JobId

@@ -120,10 +120,12 @@ def _standing(job: Job, mode: VerifyMode) -> str:
         return f"{told}; nobody checked them, as the job asked"
     if mode is VerifyMode.TRUSTED:
         return f"{told}; they come from the operator's own devices"
+    if mode is not VerifyMode.AUDIT:
+        return f"{told}; each is what most of its copies say"
+    if not job.audits and final:
+        return f"{told}; none was audited: they come from trusted devices, and nobody of another owner was there"
     told += f"; {job.mismatches:,} of {job.audits:,} audits disagreed"
-    if mode is VerifyMode.AUDIT:
-        told += f"; audited at a rate of {job.audit_rate:.1%}, at most {job.error_bound:.1e} of them are wrong"
-    return told
+    return f"{told}; at most {job.error_bound:.1e} of them are wrong, whatever rate a liar chooses"
 
 
 def _ended(job: Job) -> str:

@@ -31,6 +31,7 @@ from corpgrid.sdk.jobfile_items import read_items
 from corpgrid.sdk.request import Request
 
 _DAY_SECONDS = 86_400.0
+_EXPIRES_SECONDS_MAX = 365 * _DAY_SECONDS
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -112,7 +113,9 @@ def _read(table: Table, *, default_name: str) -> JobFile:
     _check_entry(entry, command, files)
     items = read_items(table.table("items"))
     _check_placeholders(command, items)
-    seconds = table.number("expires_seconds", None)
+    expires = table.number("expires_seconds", None)
+    if expires is not None and not 0 < expires <= _EXPIRES_SECONDS_MAX:
+        raise table.fault("expires_seconds", f"a number above 0 and up to {_EXPIRES_SECONDS_MAX:,.0f}, a year")
     return JobFile(
         folder=table.folder,
         name=table.text("name", default_name),
@@ -128,7 +131,7 @@ def _read(table: Table, *, default_name: str) -> JobFile:
         isolation=table.member("isolation", Isolation, Isolation.JOB),
         priority=table.whole("priority", 50),
         tenant=table.text("tenant"),
-        expires_seconds=None if seconds is None else float(seconds),
+        expires_seconds=None if expires is None else float(expires),
     )
 
 

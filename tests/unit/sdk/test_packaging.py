@@ -108,7 +108,7 @@ def test_an_entry_may_be_in_a_package(tmp_path: Path) -> None:
     (tmp_path / "data.txt").touch()
     fields = f'files = ["data.txt"]\npackages = ["./{wheel.name}"]'
     assert job(tmp_path, f'entry = "greeting.words:hello"\n{fields}').modules == {"greeting"}
-    with pytest.raises(JobFileError, match="there is no parting.py among the files"):
+    with pytest.raises(JobFileError, match=r"there is no parting\.py among the files"):
         job(tmp_path, f'entry = "parting:bye"\n{fields}')
 
 
