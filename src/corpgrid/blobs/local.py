@@ -1,7 +1,7 @@
 """Blobs in a folder of this machine (``folder`` says how it is laid out).
 
-Files are worked on in threads; the event loop never waits for a disk.  While a large blob is written its digest is made
-on another core, so that storing costs what writing costs.
+Files are worked on in threads; the event loop never waits for a disk.  While the disk takes a large blob its digest is
+made on another core, so that storing costs what writing costs.
 """
 
 from __future__ import annotations
@@ -118,27 +118,29 @@ class LocalBlobs:
     # -- in a thread
 
     def _put_small(self, content: bytes) -> Digest:
-        digest = digest_of(content)
-        with self._folder.translated():
-            if not self._folder.put_again(digest, len(content)):
-                with self._folder.temporary() as temporary:
-                    temporary.write(content)
-                    temporary.sync()
-                    self._folder.commit(temporary, digest)
-        return digest
+        return self._settle(digest_of(content), content)
 
     def _put_large(self, content: bytes) -> Digest:
         with self._folder.translated(), self._folder.temporary() as temporary, ThreadPoolExecutor(1) as beside:
-            writing = beside.submit(temporary.write, content)
+            writing = beside.submit(_write, temporary, content)
             try:
                 digest = digest_of(content)
-                if not self._folder.put_again(digest, len(content)):
+                if not self._folder.touch(digest):
+                    self._folder.make_room(digest)
                     writing.result()
-                    temporary.sync()
                     self._folder.commit(temporary, digest)
-                return digest
+                    return digest
             finally:
                 temporary.wanted = False
+        return self._settle(digest, content)
+
+    def _settle(self, digest: Digest, content: bytes) -> Digest:
+        with self._folder.translated():
+            if not self._folder.put_again(digest, len(content)):
+                with self._folder.temporary() as temporary:
+                    _write(temporary, content)
+                    self._folder.commit(temporary, digest)
+        return digest
 
     def _put_file(self, path: Path) -> Digest:
         _require_readable(path)
@@ -220,6 +222,11 @@ def _require_readable(path: Path) -> None:
         raise StoreError(
             f"{path} cannot be stored: {error.strerror or error}", remedy="Name a file that this user may read."
         ) from error
+
+
+def _write(temporary: Temporary, content: bytes) -> None:
+    temporary.write(content)
+    temporary.sync()
 
 
 def _read(file: BinaryIO, hasher: Hasher) -> bytes:

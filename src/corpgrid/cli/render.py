@@ -107,7 +107,7 @@ def to_json(value: Any) -> str:
 def shown(name: str, value: Any) -> str:
     """A value as people read it, by the unit that ends its name; empty for what says nothing."""
     match value:
-        case None | "" | [] | {} | ():
+        case None | "" | [] | ():
             text = ""
         case bool():
             text = "yes" if value else "no"

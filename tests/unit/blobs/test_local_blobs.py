@@ -89,8 +89,9 @@ async def test_the_last_chunk_of_a_damaged_blob_is_held_back(blobs: LocalBlobs, 
     assert got < len(content)
 
 
-async def test_a_blob_of_a_wrong_size_is_put_anew(blobs: LocalBlobs, folder: BlobFolder) -> None:
-    content = some_bytes(1_000)
+@pytest.mark.parametrize("size", [1_000, 2 << 20])
+async def test_a_blob_of_a_wrong_size_is_put_anew(blobs: LocalBlobs, folder: BlobFolder, size: int) -> None:
+    content = some_bytes(size)
     name = await blobs.put(content)
     wreck(folder.place(name), "shorter")
     await blobs.put(content)
