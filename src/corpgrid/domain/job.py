@@ -77,30 +77,41 @@ class JobState(StrEnum):
     """Where one job stands."""
 
     RUNNING = "running"
+    """Its tasks are not all at their end."""
     DONE = "done"
     """Every task is final."""
     FAILED = "failed"
     """Every task is terminal, and at least one failed."""
     CANCELLED = "cancelled"
+    """Somebody wanted no more of it."""
 
 
 class VerifyMode(StrEnum):
     """How results come to be believed (docs/explanation/verification.md)."""
 
     NONE = "none"
+    """The first result stands; nobody checks it."""
     AUDIT = "audit"
+    """A device commits first; then a secret share of the results is computed again by another owner's device."""
     QUORUM = "quorum"
+    """Several copies are sent out, and a result stands when enough of them match."""
     TIERS = "tiers"
+    """As many copies as the reputation of the device that answered first calls for; most of them decide."""
     TRUSTED = "trusted"
+    """Only devices that the operator trusts may take it; their first result stands."""
 
 
 class ComparatorKind(StrEnum):
     """When two results are the same."""
 
     BYTES = "bytes"
+    """Bit for bit."""
     JSON = "json"
+    """The same JSON, whatever its layout; numbers exactly."""
     TEXT = "text"
+    """The same text, but for line ends, trailing spaces and the way accents are written."""
     FLOAT = "float"
+    """Numbers within a tolerance, each and together; everything else exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
