@@ -55,6 +55,8 @@ class Actor:
     def answer(self, job: JobId, index: int, rng: random.Random) -> bytes:
         truth = f"{job}/{index}".encode().ljust(32)[:32]
         self.answered += 1
+        if self.kind == "noise":
+            return f"{self.name} {index} {rng.random()}".encode().ljust(32)[:32]
         lies = (self.kind == "liar" and rng.random() < 0.2) or (
             self.kind == "sleeper" and self.answered > 12 and rng.random() < 0.3
         )

@@ -53,3 +53,20 @@ async def play(kinds: list[str], mode: VerifyMode, seed: int) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_grid_is_safe_and_comes_to_an_end(kinds, mode, seed):
     asyncio.run(play(kinds, mode, seed))
+
+
+def test_a_dispute_that_nobody_can_settle_ends_after_a_while():
+    async def scenario() -> None:
+        made = await world([Actor("one", "noise"), Actor("two", "noise")], 3)
+        jobs = [made.submit(4, mode=mode, rate=1.0) for mode in (VerifyMode.AUDIT, VerifyMode.QUORUM)]
+        await made.run(30, faults=False)
+        for job in jobs:
+            assert (await made.store.job(job)).unsettled
+        made.clock.at += made.rules.dispute_seconds
+        await made.settle()
+        for job in jobs:
+            tasks = await made.store.tasks(job)
+            assert {task.reason for task in tasks if task.state is TaskState.FAILED} == {"no_agreement"}
+        assert not made.quarantined
+
+    asyncio.run(scenario())

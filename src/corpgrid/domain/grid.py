@@ -108,7 +108,7 @@ def decide(view: View, events: Sequence[Event], *, rng: Random, rules: GridRules
     for event in events:
         if isinstance(event, JobSubmitted):
             admin.submit(draft, event)
-    _waive_audits(draft, intake)
+    _settle_lonely(draft, intake, rules)
     grants = dispatch(draft, waiting(draft, [poll for poll, _ in polls], rules), rules, rng)
     for poll, reply in polls:
         _answer(draft, poll, reply, grants.get(poll.ticket, []))
@@ -160,15 +160,22 @@ def _command(draft: Draft, intake: Intake, event: Event) -> None:
             pass
 
 
-def _waive_audits(draft: Draft, intake: Intake) -> None:
-    """A trusted device's result waits for no auditor when nobody is there who could audit it."""
+def _settle_lonely(draft: Draft, intake: Intake, rules: GridRules) -> None:
+    """End what waits for somebody who is not there.
+
+    A trusted device's result waits for no auditor; a dispute waits for another owner's word, but not for ever.
+    """
     for key in draft.view.ready:
         task = draft.task(key)
-        if task is None or task.purpose is not Purpose.AUDIT or task.accepted < 0 or not task.open or task.live:
+        if task is None or not task.open or task.live or task.purpose is Purpose.PRIMARY:
             continue
         job = draft.job(task.job)
-        if job is not None and job.state is JobState.RUNNING:
+        if job is None or job.state is not JobState.RUNNING:
+            continue
+        if task.purpose is Purpose.AUDIT and task.accepted >= 0:
             intake.waive_audit(task)
+        elif task.purpose is Purpose.ARBITER and draft.now - task.ready_at > rules.dispute_seconds:
+            intake.give_up_dispute(task)
 
 
 def _answer(draft: Draft, poll: Polled, reply: Reply, grants: Sequence[Grant]) -> None:

@@ -27,6 +27,7 @@ from corpgrid.domain.rules import GridRules
 from corpgrid.domain.verification import DRAWS, Circumstances, Verdict, judge, keyed_draws
 
 _OUT = frozenset({DeviceState.QUARANTINED, DeviceState.REVOKED})
+_WITHOUT_COPY = frozenset({AttemptState.EXPIRED, AttemptState.CRASHED, AttemptState.STOPPED, AttemptState.REFUSED})
 _ENDS: Mapping[Outcome, AttemptState] = {
     Outcome.RESULT: AttemptState.RETURNED,
     Outcome.FAILED: AttemptState.CRASHED,
@@ -85,6 +86,17 @@ class Intake:
         self.draft.put_attempt(attempt._replace(state=AttemptState.REJECTED, reason="device quarantined"))
         self._judge((task.job, task.index), task, live=task.live, failures=task.failures)
         self._keep_standings()
+
+    def give_up_dispute(self, task: Task) -> None:
+        """Fail a task on which nobody agrees, if nobody is there who could still decide."""
+        key = (task.job, task.index)
+        copies = [attempt for attempt in self.draft.attempts(key) if attempt.state not in _WITHOUT_COPY]
+        asked = {attempt.owner for attempt in copies}
+        present = self.draft.view.owners.items()
+        if any(there.trusted or owner not in asked for owner, there in present if there.active):
+            return
+        self._finish(key, task, Verdict(failed="no_agreement"), failures=task.failures)
+        self._close_leases()
 
     def waive_audit(self, task: Task) -> None:
         """Make a trusted device's result final if nobody is there who could audit it."""
@@ -145,6 +157,8 @@ class Intake:
             purpose = verdict.purpose
         wanted = old.open + verdict.want
         state, reason, ready_at = self._placed(verdict.accepted, live, failures if failures > old.failures else 0)
+        if purpose is Purpose.ARBITER and state is not TaskState.WAITING:
+            ready_at = old.ready_at if old.purpose is Purpose.ARBITER else self.draft.now
         accepted = verdict.accepted
         new = Task(old.job, old.index, state, purpose, wanted, live, old.attempts, failures, accepted, reason, ready_at)
         self.draft.put_task(old, new)

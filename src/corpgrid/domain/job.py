@@ -327,7 +327,7 @@ class Task(NamedTuple):
         failures: attempts that ended without a result, the task's fault or unexplained.
         accepted: number of the attempt whose result is provisional or final, or -1.
         reason: why it failed, or what it waits for.
-        ready_at: (waiting) when it becomes ready, seconds since the epoch.
+        ready_at: (waiting) when it becomes ready; (disputed) since when an arbiter is wanted; seconds since the epoch.
         final_rev: (terminal) the job's rev when it ended, else 0.
     """
 

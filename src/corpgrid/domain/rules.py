@@ -24,6 +24,8 @@ class GridRules:
         grant_tasks: tasks in one grant.
         ready_tasks: ready tasks that one tick looks at, beyond what the waiting devices want.
         seen_within_seconds: a device that was not heard of for so long is not there.
+        dispute_seconds: how long a disputed task waits for somebody who has no copy of it; then it fails, and its job
+            can end.
     """
 
     audit_key: bytes
@@ -34,3 +36,4 @@ class GridRules:
     grant_tasks: int = 512
     ready_tasks: int = 256
     seen_within_seconds: float = 60.0
+    dispute_seconds: float = 3600.0

@@ -148,7 +148,9 @@ def _judge_majority(
         losers = _others(valid, agreed) if proven else ()
         return Verdict(accepted=agreed[0], final=True, winners=agreed if proven else (), losers=losers)
     missing = wanted - len(valid) - copies_out
-    return Verdict(want=max(missing, 0 if copies_out else 1))
+    if missing <= 0 and not copies_out:
+        return Verdict(want=1, purpose=Purpose.ARBITER)
+    return Verdict(want=max(missing, 0))
 
 
 def largest_agreement(valid: Sequence[Attempt], given: Circumstances) -> tuple[int, ...]:
