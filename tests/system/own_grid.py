@@ -1,4 +1,4 @@
-"""A grid of the tests' own: embedded in this process, or ``corpgrid up`` beside it with the command line to talk to it."""
+"""A grid of the tests' own: embedded in this process, or ``corpgrid up`` beside it and a shell to talk to it."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def test_a_grid_that_dies_is_noticed_by_who_waits() -> None:
 
 
 def test_what_cannot_be_connected_to(tmp_path: Path) -> None:
-    with pytest.raises(corpgrid.UnavailableError, match="no grid listens at unix:.*No such file or directory"):
+    with pytest.raises(corpgrid.UnavailableError, match=r"no grid listens at unix:.*No such file or directory"):
         corpgrid.connect(f"unix:{tmp_path}/none.sock")
     with pytest.raises(corpgrid.UnavailableError, match=r"no grid listens at 127\.0\.0\.1:1 "):
         corpgrid.connect("127.0.0.1:1")
