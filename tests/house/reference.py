@@ -22,8 +22,11 @@ from corpgrid.cli.main import cli
 from corpgrid.config import Config, variable_of
 from corpgrid.config.fields import folders_of
 from corpgrid.domain.availability import BlockerName
-from corpgrid.domain.job import ComparatorKind, Isolation, Limits, Requirements, VerifyMode, VerifyPolicy
-from corpgrid.errors import CorpGridError
+from corpgrid.domain.job import Comparator, ComparatorKind, Isolation, Limits, Requirements, VerifyMode, VerifyPolicy
+from corpgrid.errors import CorpGridError, JobFileError
+from corpgrid.sdk.jobfile import JobFile
+from corpgrid.sdk.request import Request
+from corpgrid.trust.jobspec import encode_spec
 from tests.house.tree import DOCS
 
 _EVERYWHERE = {"as_json", "quiet", "address", "key", "config"}
@@ -50,11 +53,46 @@ def described(kind: type) -> dict[str, str]:
     return {match["name"]: " ".join(match["text"].split()) for match in _FIELD.finditer(attributes)}
 
 
-def fields_table(kind: type) -> str:
-    """A dataclass's fields: name, default, meaning."""
+def fields_table(kind: type, path: str) -> str:
+    """A dataclass's fields, which stand in a job file at this path: name, default, what is accepted, meaning."""
     says = described(kind)
-    rows = [[f"`{item.name}`", _default(item), says[item.name]] for item in dataclasses.fields(kind)]
-    return table(("field", "default", "meaning"), rows)
+    rows = [
+        [f"`{item.name}`", _default(item), _accepted(path, item), says[item.name]] for item in dataclasses.fields(kind)
+    ]
+    return table(("field", "default", "accepted", "meaning"), rows)
+
+
+class _Misfit:
+    """What fits nowhere: the error says what does."""
+
+
+def _accepted(path: str, item: dataclasses.Field[Any]) -> str:
+    wanted = _wanted(path, {item.name: _Misfit()})
+    if isinstance(item.default, tuple):
+        wanted = f"{wanted}, each {_wanted(path, {item.name: (_Misfit(),)})}"
+    words = re.sub(r"'([^']*)'", lambda match: f"`{match[1]}`" if match[1] else "empty", wanted)
+    numbers = re.fullmatch(r"a (?:whole number|number with a point) from (\S+) to (\S+)", words)
+    if numbers is None:
+        return words.removeprefix("one of ")
+    low, high = (_number(item.name, float(number.replace(",", ""))) for number in numbers.groups())
+    return f"{low} to {high}"
+
+
+def _wanted(path: str, fields: dict[str, Any]) -> str:
+    """What the signed specification says that a field must be."""
+    spec = Request(name="it", tenant="it", expires_seconds=1.0).spec()
+    try:
+        encode_spec(_with(spec, path.split("."), fields))
+    except JobFileError as error:
+        return str(error).partition("; it must be ")[2]
+    raise AssertionError(f"{path}: {fields} was accepted")
+
+
+def _with(record: Any, path: list[str], fields: dict[str, Any]) -> Any:
+    if not path:
+        return dataclasses.replace(record, **fields)
+    name, *rest = path
+    return dataclasses.replace(record, **{name: _with(getattr(record, name), rest, fields)})
 
 
 def members_table(kind: type[Enum]) -> str:
@@ -64,6 +102,18 @@ def members_table(kind: type[Enum]) -> str:
     return table(
         ("value", "meaning"), [[f"`{item.value}`", " ".join(says.get(item.name, "").split())] for item in kind]
     )
+
+
+def job_file_table() -> str:
+    """The fields at the top of a job file."""
+    says = described(JobFile)
+    missing = dataclasses.MISSING
+    rows = [
+        [f"`{item.name}`", "" if item.default is item.default_factory is missing else _default(item), says[item.name]]
+        for item in dataclasses.fields(JobFile)
+        if item.name != "folder"
+    ]
+    return table(("field", "default", "meaning"), rows)
 
 
 def _default(item: dataclasses.Field[Any]) -> str:
@@ -189,14 +239,16 @@ def _command_text(above: click.Context, group: click.Group, name: str, *, level:
 MAKERS: dict[str, Callable[[], str]] = {
     "blockers": lambda: members_table(BlockerName),
     "commands": _commands_text,
+    "comparator": lambda: fields_table(Comparator, "verify.comparator"),
     "comparator-kinds": lambda: members_table(ComparatorKind),
     "config": _config_tables,
     "errors": _errors_table,
     "folders": _folders_table,
     "isolation": lambda: members_table(Isolation),
-    "limits": lambda: fields_table(Limits),
-    "requirements": lambda: fields_table(Requirements),
-    "verify": lambda: fields_table(VerifyPolicy),
+    "job-file": job_file_table,
+    "limits": lambda: fields_table(Limits, "limits"),
+    "requirements": lambda: fields_table(Requirements, "requirements"),
+    "verify": lambda: fields_table(VerifyPolicy, "verify"),
     "verify-modes": lambda: members_table(VerifyMode),
 }
 

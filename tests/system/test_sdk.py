@@ -173,8 +173,10 @@ class TestFailures:
         assert job.wait().state == "failed"
 
     def test_a_package_that_is_imported_inside_and_not_brought(self, grid: corpgrid.Grid) -> None:
-        def fit(_: int) -> None:
-            import sklearn  # noqa: F401
+        def fit(_: int) -> str:
+            import sklearn
+
+            return str(sklearn.__version__)
 
         with pytest.raises(corpgrid.TaskFailedError, match="No module named 'sklearn'") as caught:
             grid.submit(fit, 1, limits=self.LIMITS).result()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,6 +37,7 @@ from corpgrid.wire.convert import batch_blobs, item_payload
 _KEY_BYTES = 32
 _SECRET_BYTES = 32
 _PRIVATE_FOLDER = 0o700
+_COLLECT_AFTER = (200_000, 20, 20)
 _DATABASE = "grid.db"
 
 
@@ -108,6 +110,16 @@ async def _serving(config: Config, scheduler: Scheduler, blobs: Blobs) -> AsyncI
         await scheduler.stop()
 
 
+def spare_the_collector() -> None:
+    """Let Python's cycle collector rest: a tick makes thousands of rows, and none of them is in a cycle.
+
+    At its usual pace the collector takes a fifth of a busy scheduler's time to find nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
+
+
 def agree(comparator: Comparator, one: bytes, two: bytes) -> bool:
     """Whether two encoded results are the same under a comparator that looks inside them."""
     return compare.same(comparator, one, two, decode=data.decode)
@@ -174,6 +186,7 @@ Ready = Callable[[str], None]
 async def run_scheduler(config: Config, *, stop: asyncio.Event, ready: Ready) -> None:
     """Serve until ``stop`` is set; ``ready`` is told the address."""
     async with running_scheduler(config) as scheduler:
+        spare_the_collector()
         ready(scheduler.address)
         stopping = asyncio.ensure_future(stop.wait())
         failing = asyncio.ensure_future(scheduler.failed())

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from corpgrid.compose.scheduler import running_scheduler
+from corpgrid.compose.scheduler import running_scheduler, spare_the_collector
 from corpgrid.config import Config
 from corpgrid.errors import SandboxError, UnavailableError
 from corpgrid.host.keyfiles import ensure_private_key, write_public_key
@@ -64,6 +64,7 @@ async def run_up(
     _publish(placed.scheduler.trusted_keys, key.public)
     agents = [_Agent(placed, root / "agents" / str(number), number) for number in range(1, options.agents + 1)]
     async with running_scheduler(placed) as scheduler:
+        spare_the_collector()
         running = [asyncio.create_task(agent.run(scheduler.address)) for agent in agents]
         stopping = asyncio.create_task(stop.wait())
         ready(scheduler.address, placed.client.key_file)

@@ -116,7 +116,14 @@ class ComparatorKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparator:
-    """A comparator and its tolerances; ``rtol``, ``atol`` and ``relative_l2`` are for ``float`` alone."""
+    """A comparator and its tolerances, which are for ``float`` alone.
+
+    Attributes:
+        kind: when two results are the same.
+        rtol: how far a number may be off, relative to the other.
+        atol: how far a number may be off at all.
+        relative_l2: how far the whole may be off, in norm.
+    """
 
     kind: ComparatorKind = ComparatorKind.BYTES
     rtol: float = 1e-6

@@ -34,6 +34,6 @@ class GridRules:
     probation_tasks: int = 10
     trusted_audit_share: float = 0.15
     grant_tasks: int = 512
-    ready_tasks: int = 256
+    ready_tasks: int = 64
     seen_within_seconds: float = 60.0
     dispute_seconds: float = 3600.0

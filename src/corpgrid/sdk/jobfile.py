@@ -41,13 +41,23 @@ class JobFile:
 
     Attributes:
         folder: where the file stands; all paths are below it.
-        items: the tasks' arguments.
-        entry: ``module:function``, or empty.
-        command: a command line with placeholders, or empty.
-        files: patterns of files for the bundle.
-        packages: requirements file or names; None without packages.
-        tenant: on whose account; empty: the configured one.
-        expires_seconds: how long devices may start it; None: the configured time.
+        name: for people, 1 to 200 printable characters; the file's name if it is left out.
+        items: the arguments of the tasks.
+        entry: ``module:function``; it is called with one item.  Give this or ``command``.
+        command: a command line, a list of texts.  ``{name}`` is filled from the item where that is a table, ``{item}``
+            is the item itself, ``{{`` and ``}}`` are plain braces.
+        files: patterns of the files that go into the bundle; a folder's name stands for all that is in it.
+        packages: a requirements file, or a list of requirements; the job's environment.
+        inputs: names and files; every task finds the files under ``/in`` by these names.
+        requirements: what a device must have.
+        limits: what one task may take.
+        verify: how results come to be believed; a table, or the mode alone.
+        isolation: ``job`` for one warm runner for many tasks, ``task`` for a fresh one for each.
+        priority: 0 to 100; higher goes first.
+        tenant: on whose account, 1 to 64 letters, digits, ``.``, ``_`` and ``-``; if it is left out, ``client.tenant``
+            of the configuration.
+        expires_seconds: how long after its submission devices may start it, up to a year; if it is left out,
+            ``client.job_days`` of the configuration.
     """
 
     folder: Path
