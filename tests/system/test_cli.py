@@ -16,7 +16,7 @@ import pytest
 from tests.system.company import wait_until
 from tests.system.own_grid import Shell, grid_beside
 
-pytestmark = [pytest.mark.system, pytest.mark.linux]
+pytestmark = [pytest.mark.system, pytest.mark.sandbox]
 
 WORK = """
 import time

@@ -20,7 +20,7 @@ from tests.system.company import wait_until
 from tests.system.own_grid import embedded_grid
 from tests.unit.sdk.wheel_maker import installed_wheel, make_wheel
 
-pytestmark = [pytest.mark.system, pytest.mark.linux]
+pytestmark = [pytest.mark.system, pytest.mark.sandbox]
 
 FACTOR = 2
 

@@ -12,7 +12,7 @@ import pytest
 import corpgrid
 from tests.system.company import left_of, wait_until
 
-pytestmark = [pytest.mark.system, pytest.mark.linux]
+pytestmark = [pytest.mark.system, pytest.mark.sandbox]
 
 BEGIN = """
 import os, sys, time
@@ -38,8 +38,9 @@ GOES_ON = (
 )
 FORGETS = "print(grid.submit(abs, -3).result(), flush=True)\nsys.exit(7)\n"
 FORKS = (
-    "if os.fork() == 0:\n    sys.exit(0)\n"
-    "os.wait()\nprint(grid.submit(abs, -3).result(), flush=True)\ngrid.close()\ngrid.close()\n"
+    "if os.fork() == 0:\n"
+    "    try:\n        grid.submit(abs, -3)\n    except corpgrid.UsageError:\n        sys.exit(0)\n"
+    "assert os.wait()[1] == 0\nprint(grid.submit(abs, -3).result(), flush=True)\ngrid.close()\ngrid.close()\n"
 )
 
 
@@ -73,6 +74,17 @@ def test_nothing_is_left(program: str, number: signal.Signals | None, status: in
     assert program is not GOES_ON or out.splitlines()[-1] == "3"
     # One that was killed could not wait for its grid.
     wait_until(lambda: not folder.exists() and not left_of(folder), f"{left_of(folder)} of {folder}", seconds=20)
+
+
+def test_files_that_lie_around_are_not_imported(tmp_path: Path) -> None:
+    """Not by the grid: a folder of scripts often has one that is called like a module of Python's."""
+    for name in ("queue", "signal", "corpgrid", "random"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module was imported')\n")
+    program = "import corpgrid\nwith corpgrid.connect() as grid:\n    print(grid.submit(abs, -3).result())\n"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "3\n"), done.stderr
 
 
 def test_a_grid_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.house.tree import ROOT
 from tests.system.own_grid import Shell, grid_beside
 
-pytestmark = [pytest.mark.system, pytest.mark.linux]
+pytestmark = [pytest.mark.system, pytest.mark.sandbox]
 EXAMPLES = ROOT / "examples"
 
 PRINTED = {

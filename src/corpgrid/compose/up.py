@@ -138,7 +138,7 @@ class _Agent:
     async def _once(self, address: str) -> int:
         options = [f"--set=agent.{name}={value}" for name, value in {**self._settings, "address": address}.items()]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "corpgrid", "agent", "run", "--with-parent", *options,
+            sys.executable, "-P", "-m", "corpgrid", "agent", "run", "--with-parent", *options,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         assert process.stdin is not None

@@ -6,6 +6,7 @@ Whoever waits for work here can be interrupted: the work is cancelled, and the l
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
@@ -25,14 +26,21 @@ class BackgroundLoop:
         self._thread = threading.Thread(target=self._loop.run_forever, name="corpgrid-client", daemon=True)
         self._closing = threading.Lock()
         self._closed = False
+        self._pid = os.getpid()
         self._thread.start()
 
     def start(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
         """Begin it, and wait for nothing.
 
         Raises:
-            UsageError: the loop was closed.
+            UsageError: the loop was closed, or belongs to another process.
         """
+        if os.getpid() != self._pid:
+            work.close()
+            raise UsageError(
+                "this grid was opened by another process, of which this one is a fork",
+                remedy="Open a grid in each process, with grid.address.",
+            )
         with self._closing:
             if self._closed:
                 work.close()
@@ -65,6 +73,8 @@ class BackgroundLoop:
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
         """Cancel what is under way, run ``last``, and end the loop and its thread; a second call does nothing."""
+        if os.getpid() != self._pid:
+            return
         with self._closing:
             if self._closed:
                 return

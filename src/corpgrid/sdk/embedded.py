@@ -50,7 +50,17 @@ class EmbeddedGrid:
         self._pid = os.getpid()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the grid
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "corpgrid", "up", "--temporary", "--with-parent", "--json", f"--agents={agents}"],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                "corpgrid",
+                "up",
+                "--temporary",
+                "--with-parent",
+                "--json",
+                f"--agents={agents}",
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

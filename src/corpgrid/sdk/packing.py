@@ -3,8 +3,8 @@
 * What is the caller's own travels *by value* (cloudpickle): the function, and all that it refers to in modules that are
   not installed.  What runs on a device is what stands here, as it is now.  A module to which it refers travels whole;
   if that cannot be, then as much of it as the names in the code ask for.
-* What is installed travels *by name*, and must be in one of the job's packages: a device has Python's own modules and
-  nothing else.  A name that no device could find is an error here, and not on a hundred devices.
+* What is installed, or is in one of the job's packages, travels *by name*, and must be in one of them: a device has
+  Python's own modules and nothing else.  A name that no device could find is an error here, not on a hundred devices.
 * The bytes are inside what the submitter signs, and are opened inside the sandbox alone: results come back as data.
 """
 
@@ -29,6 +29,7 @@ from corpgrid.errors import BundleError, CorpGridError
 _ON_EVERY_DEVICE = frozenset(
     {*sys.stdlib_module_names, "__main__", "__mp_main__", "cloudpickle", "corpgrid", "msgpack"}
 )
+_OWN_PROGRAM = frozenset({"__main__", "__mp_main__"})
 _INSTALLED = ("site-packages", "dist-packages")
 _OF_THE_LOADER = frozenset({"__builtins__", "__cached__", "__file__", "__loader__", "__path__", "__spec__"})
 _OF_EVERY_MODULE = frozenset({"__doc__", "__name__", "__package__"})
@@ -58,7 +59,7 @@ def pack(value: Any, *, what: str, provided: frozenset[str] = frozenset()) -> by
         BundleError: it refers to something that cannot travel, such as an open file or a lock, or to a package that
             devices will not have.
     """
-    with local_by_value():
+    with local_by_value(apart=provided):
         try:
             content, _, lacking = _packed(value, what, provided, only=None)
         except BundleError:
@@ -85,7 +86,7 @@ def _packed(
 ) -> tuple[bytes, set[str], set[str]]:
     """An object as bytes, all names in its code, and the packages that it needs and nobody provides."""
     buffer = io.BytesIO()
-    pickler = _Pickler(buffer, what, only)
+    pickler = _Pickler(buffer, what, provided, only)
     try:
         pickler.dump(value)
     except CorpGridError:
@@ -95,7 +96,7 @@ def _packed(
             f"{what} cannot travel: {error}",
             remedy="Open files, locks and connections inside the function, not outside of it.",
         ) from error
-    return buffer.getvalue(), pickler.names, pickler.modules - provided
+    return buffer.getvalue(), pickler.names, pickler.lacking
 
 
 def _not_provided(what: str, modules: set[str]) -> BundleError:
@@ -113,28 +114,30 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
     Args:
         file: where the bytes go.
         what: how an error calls the object.
+        provided: packages that go by name, although they may be the caller's own.
         only: of the caller's modules take what has one of these names; None for everything.
 
     Attributes:
-        modules: the installed packages that the pickle will import.
+        lacking: the packages that the pickle will import, and that nobody provides.
         names: every name in the code that the pickle holds.
     """
 
-    def __init__(self, file: io.BytesIO, what: str, only: frozenset[str] | None) -> None:
+    def __init__(self, file: io.BytesIO, what: str, provided: frozenset[str], only: frozenset[str] | None) -> None:
         super().__init__(file)
-        self.modules: set[str] = set()
+        self.lacking: set[str] = set()
         self.names: set[str] = set()
         self._what = what
+        self._by_name = provided | _ON_EVERY_DEVICE
         self._only = only
 
     def reducer_override(self, obj: Any) -> Any:
         """Called for every object but the plainest."""
-        if isinstance(obj, ModuleType) and is_local(obj):
+        if isinstance(obj, ModuleType) and self._is_own(obj.__name__):
             # In two steps, the empty module first: modules refer to each other in circles.
             return ModuleType, (obj.__name__,), {k: v for k, v in vars(obj).items() if self._wants(k)}
-        if isinstance(obj, functools._lru_cache_wrapper) and _is_own(obj.__module__):  # noqa: SLF001 - its only name
+        if isinstance(obj, functools._lru_cache_wrapper) and self._is_own(obj.__module__):  # noqa: SLF001 - its only name
             return _CACHED, (obj.__wrapped__, obj.cache_parameters())
-        if isinstance(obj, NewType) and _is_own(obj.__module__):
+        if isinstance(obj, NewType) and self._is_own(obj.__module__):
             return NewType, (obj.__name__, obj.__supertype__)
         reduced = super().reducer_override(obj)
         if reduced is not NotImplemented:
@@ -160,14 +163,21 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # it has no types
         name = obj.__name__ if isinstance(obj, ModuleType) else getattr(obj, "__module__", None)
         if not isinstance(name, str):
             return
-        if _is_own(name):
+        if self._is_own(name):
             raise BundleError(
                 f"{self._what} refers to {name}.{getattr(obj, '__qualname__', '')}, which cannot travel: "
                 f"it is a {type(obj).__name__}, neither Python source nor installed",
                 remedy="Define it inside the function, or put its module into a package and name that in packages=.",
             )
-        if (top := name.partition(".")[0]) not in _ON_EVERY_DEVICE:
-            self.modules.add(top)
+        if (top := name.partition(".")[0]) not in self._by_name:
+            self.lacking.add(top)
+
+    def _is_own(self, name: str | None) -> bool:
+        """Whether a module of this name is the caller's, and goes by value."""
+        if name is None or name in _OWN_PROGRAM:
+            return name is not None
+        module = sys.modules.get(name)
+        return module is not None and name.partition(".")[0] not in self._by_name and is_local(module)
 
 
 def _names_in(code: CodeType) -> Iterator[str]:
@@ -178,11 +188,6 @@ def _names_in(code: CodeType) -> Iterator[str]:
             yield from _names_in(constant)
         elif isinstance(constant, str):
             yield constant
-
-
-def _is_own(name: str) -> bool:
-    """Whether a module of this name is the caller's."""
-    return name in {"__main__", "__mp_main__"} or (name in sys.modules and is_local(sys.modules[name]))
 
 
 def _rebuilder() -> Callable[[Any, dict[str, Any]], Any]:
@@ -197,11 +202,12 @@ _CACHED = _rebuilder()
 
 
 @contextmanager
-def local_by_value() -> Iterator[None]:
-    """Within it, cloudpickle takes the caller's own modules by value."""
+def local_by_value(*, apart: frozenset[str] = frozenset()) -> Iterator[None]:
+    """Within it, cloudpickle takes the caller's own modules by value, but for those in the packages ``apart``."""
     with _REGISTRY:
         known = cloudpickle.list_registry_pickle_by_value()
-        registered = [sys.modules[name] for name in _local_names(frozenset(sys.modules)) if name not in known]
+        names = [name for name in _local_names(frozenset(sys.modules)) if name.partition(".")[0] not in apart]
+        registered = [sys.modules[name] for name in names if name not in known]
         for module in registered:
             cloudpickle.register_pickle_by_value(module)
         try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import importlib
+import pickle
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -165,6 +167,26 @@ def test_of_a_module_that_cannot_travel_whole_what_the_code_names_does(project: 
     assert elsewhere(lambda name: getattr(project.locked, "two")() if name else 0, 1) == "2"  # noqa: B009 - as text
     with pytest.raises(BundleError, match="lock"):
         pack(lambda: project.locked.LOCK, what="it")
+
+
+def test_a_package_of_ones_own_that_the_job_brings_goes_by_name(project: Any) -> None:
+    content = pack(project.areas.of, what="it", provided=frozenset({"project"}))
+    assert b"project.areas" in content
+    assert len(content) < 100
+    with pytest.raises(ModuleNotFoundError), unloaded("project"):
+        pickle.loads(content)
+
+
+@contextmanager
+def unloaded(package: str) -> Iterator[None]:
+    """As on a device: the package is not there."""
+    kept = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == package}
+    path, sys.path[:] = sys.path[:], [folder for folder in sys.path if not Path(folder, package).is_dir()]
+    try:
+        yield
+    finally:
+        sys.modules.update(kept)
+        sys.path[:] = path
 
 
 def test_what_cannot_travel_is_refused_with_its_name() -> None:
