@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from concurrent.futures import wait as wait_for
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
@@ -98,7 +99,8 @@ class GridExecutor(Executor):
             future.cancel()
         self._sender.join()  # what it is sending has its job in a moment
         for job in list(self._jobs.values()):
-            job.cancel("its executor was shut down")
+            with suppress(CorpGridError):  # a grid that is gone has nothing to cancel
+                job.cancel("its executor was shut down")
 
     # -- the sender's thread
 
