@@ -54,3 +54,7 @@ def test_a_room_on_every_device_loads_nothing_heavy(name: str) -> None:
 def test_the_runners_core_needs_only_what_the_sandbox_has() -> None:
     names = [*room("runner"), "corpgrid.wire.frames", "corpgrid.wire.data", "corpgrid.errors"]
     assert loaded_by(names, (*HEAVY, *FOREIGN)) == []
+
+
+def test_the_agent_daemon_carries_no_numpy_no_database_and_no_scheduler() -> None:
+    assert not loaded_by(["corpgrid.compose.agent"], ("numpy", "sqlite3", "corpgrid.scheduler", "corpgrid.sdk"))

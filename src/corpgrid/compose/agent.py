@@ -27,7 +27,7 @@ from corpgrid.agent.slot import Slot, Storage
 from corpgrid.agent.supervisor import Supervisor
 from corpgrid.agent.wheel_tags import this_interpreter
 from corpgrid.compose.adapters import choose_probes, choose_sandbox
-from corpgrid.compose.scheduler import transport_limits
+from corpgrid.compose.process import spare_the_collector, transport_limits
 from corpgrid.config import AgentConfig, Config
 from corpgrid.domain.device import Facts
 from corpgrid.errors import SandboxError, StoreError
@@ -86,6 +86,7 @@ async def _run(config: Config, folders: dict[str, Path], *, stop: asyncio.Event,
         connect_scheduler(parse(settings.address), limits=transport_limits(config), rng=random.Random()),  # noqa: S311 - jitter, no secret
         key,
     )
+    spare_the_collector()
     try:
         supervisor = await _supervisor(config, folders, sandbox, key, api)
         stopping = asyncio.create_task(_stop_with(stop, supervisor))

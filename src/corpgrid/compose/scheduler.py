@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corpgrid.blobs.local import LocalBlobs
+from corpgrid.compose.process import spare_the_collector, transport_limits
 from corpgrid.config import Config
 from corpgrid.domain import compare
 from corpgrid.domain.ids import DeviceId
@@ -29,7 +29,6 @@ from corpgrid.stores.sqlite import SqliteStore
 from corpgrid.transport.address import parse
 from corpgrid.transport.dispatch import Dispatch
 from corpgrid.transport.grpc_server import GrpcServer, serving
-from corpgrid.transport.limits import TransportLimits
 from corpgrid.trust.keys import Keyring
 from corpgrid.wire import data
 from corpgrid.wire.convert import batch_blobs, item_payload
@@ -37,7 +36,6 @@ from corpgrid.wire.convert import batch_blobs, item_payload
 _KEY_BYTES = 32
 _SECRET_BYTES = 32
 _PRIVATE_FOLDER = 0o700
-_COLLECT_AFTER = (200_000, 20, 20)
 _DATABASE = "grid.db"
 
 
@@ -110,16 +108,6 @@ async def _serving(config: Config, scheduler: Scheduler, blobs: Blobs) -> AsyncI
         await scheduler.stop()
 
 
-def spare_the_collector() -> None:
-    """Let Python's cycle collector rest: a tick makes thousands of rows, and none of them is in a cycle.
-
-    At its usual pace the collector takes a fifth of a busy scheduler's time to find nothing.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECT_AFTER)
-
-
 def agree(comparator: Comparator, one: bytes, two: bytes) -> bool:
     """Whether two encoded results are the same under a comparator that looks inside them."""
     return compare.same(comparator, one, two, decode=data.decode)
@@ -134,11 +122,6 @@ def scheduler_limits(config: Config) -> SchedulerLimits:
         outage_seconds=settings.outage_seconds,
         collect_grace_seconds=settings.blob_grace_seconds,
     )
-
-
-def transport_limits(config: Config) -> TransportLimits:
-    """The limits of a connection."""
-    return TransportLimits(message_bytes=config.limits.message_bytes, blob_bytes=config.limits.blob_bytes)
 
 
 def _make_private(folder: Path) -> None:

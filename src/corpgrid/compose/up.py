@@ -18,7 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from corpgrid.compose.scheduler import running_scheduler, spare_the_collector
+from corpgrid.compose.process import spare_the_collector
+from corpgrid.compose.scheduler import running_scheduler
 from corpgrid.config import Config
 from corpgrid.errors import SandboxError, UnavailableError
 from corpgrid.host.keyfiles import ensure_private_key, write_public_key

@@ -105,7 +105,6 @@ class ClientConfig:
     cache_folder: Path = located(Path, "{cache}", "wheels and bundles kept for the next job")
     tenant: str = setting("default", "on whose account jobs run")
     timeout_seconds: float = setting(30.0, "how long one question may take", 0.1, 3600)
-    retries: int = setting(5, "how often a question without an answer is asked again", 0, 100)
     job_days: float = setting(7.0, "how long after its submission a job may still be started", 0.01, 365)
 
 
@@ -143,7 +142,6 @@ class LimitsConfig:
     running_jobs: int = setting(10_000, "jobs of one tenant that are not finished", 1)
     queued_requests: int = setting(100_000, "requests that wait for one scheduler", 1)
     connections: int = setting(100_000, "connections to one scheduler", 1)
-    retries: int = setting(8, "how often an agent asks again before it starts over", 0, 100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

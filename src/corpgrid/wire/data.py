@@ -113,7 +113,7 @@ def _read_array(code: int, body: bytes) -> Any:
         from corpgrid.wire import arrays  # noqa: PLC0415 - NumPy is imported only when an array is met
     except ImportError:
         raise MalformedDataError(
-            "there is an array in it, and no NumPy here", remedy="Add numpy to the job's requirements."
+            "there is an array in it, and no NumPy here", remedy="Name numpy in the job's packages."
         ) from None
     return arrays.decode_array(body) if code == _ARRAY else arrays.decode_scalar(body)
 
