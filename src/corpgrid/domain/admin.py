@@ -13,7 +13,7 @@ from corpgrid.domain.events import Checkpointed, DeviceRegistered, DeviceSet, Jo
 from corpgrid.domain.ids import Epoch, OwnerId, SiteId, TaskKey, task_text
 from corpgrid.domain.intake import Intake, observed, quarantine
 from corpgrid.domain.job import TERMINAL, Counts, Job, JobState, TaskState
-from corpgrid.domain.leases import accepts, extend
+from corpgrid.domain.leases import accepts, expired, extend, renew
 from corpgrid.domain.messages import AgentStatus, RegisterReply, Reply
 from corpgrid.domain.reputation import OutcomeKind
 from corpgrid.domain.rules import GridRules
@@ -117,12 +117,11 @@ def note_status(draft: Draft, status: AgentStatus, rules: GridRules, *, complete
     assert device is not None
     held, ended = set(status.held), device.state in {DeviceState.QUARANTINED, DeviceState.REVOKED}
     leases = {lease.epoch: lease for lease in draft.leases_of(device.id)}
-    until = draft.now + rules.settings.lease_ttl_seconds
     for lease in leases.values():
         if ended or (complete and lease.epoch not in held):
             draft.put_lease(lease._replace(until=0.0))
-        elif lease.epoch in held and until > lease.until:
-            draft.put_lease(lease._replace(until=until))
+        elif lease.epoch in held:
+            draft.put_lease(renew(lease, now=draft.now, ttl_seconds=rules.settings.lease_ttl_seconds))
     facts = device.facts
     if facts.thermal_headroom != status.thermal_headroom or facts.disk_free_bytes != status.disk_free_bytes:
         facts = replace(facts, thermal_headroom=status.thermal_headroom, disk_free_bytes=status.disk_free_bytes)
@@ -211,7 +210,7 @@ def sweep(draft: Draft, intake: Intake, event: Swept) -> None:
 
 def _expire(draft: Draft, intake: Intake, epoch: Epoch) -> None:
     lease = draft.lease(epoch)
-    if lease is None or lease.until > draft.now:
+    if lease is None or not expired(lease, draft.now):
         return
     if lease.until == 0.0:
         _release_lease(draft, intake, epoch, AttemptState.STOPPED, "undelivered")

@@ -1,0 +1,117 @@
+"""Where a scheduler's tick spends its time, a task: reading rows, deciding, writing rows; alone, on SQLite.
+
+Two devices bring 512 results and take 512 tasks in each tick, without wire, agents or runners.
+
+    .venv/bin/python benchmarks/ticks.py [TASKS]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from corpgrid.domain import grid
+from corpgrid.domain.device import Facts, PowerStatus
+from corpgrid.domain.effects import Effects, View
+from corpgrid.domain.events import DeviceRegistered, JobSubmitted, Polled
+from corpgrid.domain.ids import DeviceId, Digest, JobId, KeyId
+from corpgrid.domain.job import Arguments, JobSpec, JobState
+from corpgrid.domain.messages import AgentStatus, Batch, Grant, Item, Outcome, PollReply, RegisterRequest
+from corpgrid.host.clock import SystemClock
+from corpgrid.stores import sqlite
+from corpgrid.stores.settings import StoreSettings
+from corpgrid.wire.convert import batch_blobs, encode_batch, item_payload
+
+SPENT: Counter[str] = Counter()
+JOB = JobId("job_bench")
+
+
+def timed(name: str, function: Any) -> Any:
+    """The function, with its seconds added to ``SPENT``."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            SPENT[name] += time.perf_counter() - started
+
+    return call
+
+
+def results(device: DeviceId, grants: tuple[Grant, ...]) -> tuple[Batch, ...]:
+    """One result for each granted task, as a verified batch."""
+    done = Outcome.RESULT
+    items = tuple(
+        Item(task.index, task.attempt, grant.epoch, done, payload=b"1") for grant in grants for task in grant.tasks
+    )
+    batch = encode_batch(Batch(JOB, device, items, b"s" * 64))
+    return (batch._replace(digests=(Digest(b"d" * 32),) * len(items)),) if items else ()
+
+
+async def run(folder: Path, tasks: int) -> dict[str, Any]:
+    """One job from its submission to its end; microseconds a result."""
+    rules = grid.GridRules(audit_key=b"k" * 32, agree=lambda *_: False)
+    settings = StoreSettings(clock=SystemClock(), item_payload=item_payload, batch_blobs=batch_blobs)
+    store = await sqlite.SqliteStore.open(folder / "grid.db", settings)
+    rng = random.Random(1)
+
+    async def tick(event: Any) -> Effects:
+        def decide(view: View) -> Effects:
+            return grid.decide(view, [event], rng=rng, rules=rules)
+
+        return await store.transact(grid.need([event], rules), timed("decide_us", decide))
+
+    facts = Facts(python="3.11", memory_bytes=1 << 34, disk_free_bytes=1 << 40)
+    devices = [DeviceId("dev_one"), DeviceId("dev_two")]
+    for device in devices:
+        request = RegisterRequest(
+            public_key=b"k" * 32, owner=device, site="s", name=device, facts=facts, power=PowerStatus(),
+            boot="b", signed_at=0.0, capacity=1,
+        )  # fmt: skip
+        await tick(DeviceRegistered(ticket=1, device=device, request=request, session=b"s" * 32, trusted=False))
+    arguments = Arguments(tasks=tasks, page_tasks=1024, pages=Digest(b"p" * 32))
+    spec = JobSpec(name="bench", bundle=Digest(b"b" * 32), arguments=arguments, not_after=4e9, nonce="n" * 16)
+    await tick(JobSubmitted(ticket=1, job=JOB, spec=spec, envelope=b"e", submitter=KeyId("k")))
+    SPENT.clear()
+    held: dict[DeviceId, tuple[Grant, ...]] = dict.fromkeys(devices, ())
+    ticks, done, started = 0, 0, time.perf_counter()
+    while (row := await store.job(JOB)) is not None and row.state is JobState.RUNNING:
+        device, ticks = devices[ticks % 2], ticks + 1
+        epochs = tuple(grant.epoch for grant in held[device])
+        status = AgentStatus(device=device, session="s", power=PowerStatus(), held=epochs)
+        batches = results(device, held[device])
+        done += sum(len(batch.items) for batch in batches)
+        poll = Polled(ticket=1, status=status, wanted=512, known_jobs=frozenset(), batches=batches, due=True)
+        reply = (await tick(poll)).replies[1]
+        assert isinstance(reply, PollReply)
+        held[device] = reply.grants
+    seconds = time.perf_counter() - started
+    await store.close()
+    spent = {name: round(1e6 * value / done, 1) for name, value in sorted(SPENT.items())}
+    return {"results": done, "ticks": ticks, "all_us": round(1e6 * seconds / done, 1), **spent}
+
+
+def main() -> None:
+    """Measure with the cycle collector on, then off."""
+    sqlite.load, sqlite.commit = timed("read_us", sqlite.load), timed("write_us", sqlite.commit)
+    tasks = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    for collector in ("on", "off"):
+        if collector == "off":
+            gc.disable()
+        with tempfile.TemporaryDirectory() as folder:
+            measured = asyncio.run(run(Path(folder), tasks))
+        print(json.dumps({"collector": collector, **measured, "load_average": round(os.getloadavg()[0], 2)}))
+
+
+if __name__ == "__main__":
+    main()
