@@ -40,6 +40,20 @@ _SCRATCH = ("runners", "staging", "jobs")
 Settings = Mapping[str, Any]
 
 
+def parent_of(process: psutil.Process) -> int | None:
+    """A process's parent, or nothing once it has ended: runners come and go while a test looks."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.ppid()
+    return None
+
+
+def memory_of(process: psutil.Process) -> int:
+    """Bytes that a process holds in memory; 0 once it has ended."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.memory_info().rss
+    return 0
+
+
 def wait_until(met: Callable[[], object], what: str, *, seconds: float = PATIENCE_SECONDS) -> float:
     """Wait until a condition is met; how long that took."""
     started = time.monotonic()
@@ -172,7 +186,7 @@ class Company:
     def jobs_of(self, name: str) -> list[psutil.Process]:
         """The innermost process of each runner."""
         found = self.runners(name)
-        parents = {process.ppid() for process in found if process.is_running()}
+        parents = {parent_of(process) for process in found}
         return [process for process in found if process.pid not in parents]
 
     def device(self, name: str) -> str:

@@ -11,7 +11,7 @@ import pytest
 from corpgrid.domain.attempt import AttemptState
 from corpgrid.domain.device import DeviceState
 from corpgrid.domain.job import JobState
-from tests.system.company import PATIENCE_SECONDS, SCHEDULER, Company, open_folder, wait_until
+from tests.system.company import PATIENCE_SECONDS, SCHEDULER, Company, memory_of, open_folder, wait_until
 from tests.system.jobs import hold_memory, slow_square
 
 pytestmark = [pytest.mark.system, pytest.mark.sandbox]
@@ -38,7 +38,7 @@ def device_name(company, grid, job):
 
 def uses_memory(company: Company, name: str) -> bool:
     """Whether the task of ``hold_memory`` is well under way."""
-    return any(runner.memory_info().rss > 60 << 20 for runner in company.jobs_of(name))
+    return any(memory_of(runner) > 60 << 20 for runner in company.jobs_of(name))
 
 
 def test_an_unplugged_computer_is_left_within_a_second_and_works_again_on_mains(folder: Path):

@@ -412,7 +412,7 @@ def test_an_array_without_numpy_fails_its_task(runner: PlainRunner):
     runner.load_function(lambda a: a)
     bad, good = runner.run(np.arange(3), 1)
     assert bad.reason == "argument"
-    assert "Add numpy" in bad.detail
+    assert "Name numpy in the job's packages" in bad.detail
     assert good.ok
 
 
