@@ -11,9 +11,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.contracts.s3 import S3Server
 
 CI = bool(os.environ.get("CI"))
 
@@ -49,3 +54,12 @@ def find_bwrap() -> str | None:
     except ImportError:
         return shutil.which("bwrap")
     return str(bwrap_path())
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An object store of this process, for all tests that want one."""
+    from tests.contracts.s3 import moto_server
+
+    with moto_server() as server:
+        yield server

@@ -206,11 +206,19 @@ class UnavailableError(GridError):
 
 
 class OverloadedError(GridError):
-    """The grid asks to come back later."""
+    """The grid asks to come back later.
+
+    Args:
+        retry_after_seconds: when it expects to have room again.
+    """
 
     code = "overloaded"
     exit_code = 5
     default_remedy = "Try again in a few seconds."
+
+    def __init__(self, message: str, *, remedy: str = "", retry_after_seconds: float = 1.0) -> None:
+        super().__init__(message, remedy=remedy)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class JobError(CorpGridError):

@@ -22,7 +22,7 @@ import pytest
 
 from corpgrid.domain.ids import Digest
 from corpgrid.errors import DigestError, NotFoundError
-from corpgrid.ports import Blobs
+from corpgrid.ports.blobs import Blobs
 from corpgrid.trust.digest import digest
 
 Age = Callable[[Digest, float], None]

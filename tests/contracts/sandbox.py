@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pytest
 
 from corpgrid.errors import CorpGridError, RunnerError, SandboxError
-from corpgrid.ports import Sandbox, SandboxExit, SandboxLimits, SandboxProcess, SandboxSpec
+from corpgrid.ports.sandbox import Sandbox, SandboxExit, SandboxLimits, SandboxProcess, SandboxSpec
 
 MIB = 1 << 20
 FREEZE_SECONDS = 0.05

@@ -21,7 +21,7 @@ from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId
 from corpgrid.domain.job import JobState, Limits, TaskState, VerifyMode
 from corpgrid.domain.messages import CheckpointRequest, Outcome, OutputFile
 from corpgrid.errors import CorpGridError, DigestError, NotFoundError, RefusedError
-from corpgrid.ports import GridApi, SchedulerApi
+from corpgrid.ports.api import GridApi, SchedulerApi
 from corpgrid.trust.digest import digest
 from tests.unit.scheduler.world import Actor, World
 

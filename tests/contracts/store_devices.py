@@ -8,7 +8,7 @@ from corpgrid.domain.device import Device, DeviceState, Facts, Gpu, PowerStatus
 from corpgrid.domain.effects import AuditEntry, Effects, OwnerPresence, Standing
 from corpgrid.domain.ids import DeviceId, OwnerId, SiteId
 from corpgrid.domain.reputation import Beta
-from corpgrid.ports import Store
+from corpgrid.ports.store import Store
 from tests.contracts.store_rows import START, FakeClock, device, named, need, new_job, tick
 
 FULL = Device(

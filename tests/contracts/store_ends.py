@@ -6,12 +6,13 @@ from corpgrid.domain.attempt import AttemptState
 from corpgrid.domain.effects import Checkpoint, Effects
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.job import ComparatorKind, JobState, TaskState
-from corpgrid.ports import Store
+from corpgrid.ports.store import Store
 from tests.contracts.store_rows import (
     START,
     batch,
     bring_back,
     device,
+    ended,
     hand_out,
     key,
     named,
@@ -56,9 +57,9 @@ class Results:
         seen, after = [], (0, -1)
         for rev, indexes in ((2, [5, 1]), (3, [7, 0]), (9, [6, 2, 3, 4])):
             rows = [row for row in await store.tasks(JOB) if row.index in indexes]
-            ended = tuple(row._replace(state=TaskState.FINAL, final_rev=rev) for row in rows)
-            await tick(store, effects=Effects(tasks=ended))
-            while page := await store.ended(JOB, after=after, limit=2):
+            final = tuple(row._replace(state=TaskState.FINAL, final_rev=rev) for row in rows)
+            await tick(store, effects=Effects(tasks=final))
+            while page := await ended(store, "job_a", after=after, limit=2):
                 after = (page[-1].task.final_rev, page[-1].task.index)
                 seen += [(row.task.final_rev, row.task.index, row.batch, row.position) for row in page]
         expected = [(rev, index, number, index) for rev, index in _ORDER]
@@ -71,9 +72,9 @@ class Results:
         await bring_back(store, "job_a", [0, 1], on)
         rows = await store.tasks(JOB)
         ends = (TaskState.CANCELLED, TaskState.FINAL, TaskState.FAILED)
-        ended = tuple(row._replace(state=state, final_rev=2) for row, state in zip(rows, ends, strict=True))
-        await tick(store, effects=Effects(tasks=ended))
-        results = await store.ended(JOB, after=(0, -1), limit=9)
+        changed = tuple(row._replace(state=state, final_rev=2) for row, state in zip(rows, ends, strict=True))
+        await tick(store, effects=Effects(tasks=changed))
+        results = await ended(store, "job_a")
         assert [(row.device, row.batch, row.position) for row in results] == [("", 0, 0), ("dev_a", 1, 1), ("", 0, 0)]
 
     async def test_results_are_decoded_where_the_comparator_looks_inside(self, store: Store) -> None:
@@ -128,7 +129,7 @@ class Ends:
         final = {"state": TaskState.FINAL, "final_rev": closed.rev}
         first, third = (before[index]._replace(**final) for index in (0, 2))
         assert await store.tasks(JOB) == [first, early, third, late, before[4]]
-        assert [row.task.index for row in await store.ended(JOB, after=(0, -1), limit=9)] == [0, 1, 2, 3]
+        assert [row.task.index for row in await ended(store, "job_a")] == [0, 1, 2, 3]
         assert await store.provisional(JOB) == []
         assert len(await store.provisional(JobId("job_b"))) == 3
 
@@ -157,7 +158,7 @@ class Ends:
         view = await tick(store, need(devices=["dev_a", "dev_b"], release=["dev_a", "dev_b"], ready=99, sweep=99))
         assert set(view.leases) == {kept}
         assert {job for job, _ in view.tasks} == {"job_b"}
-        assert len(await store.ended(JOB, after=(0, -1), limit=99)) == 6
+        assert len(await ended(store, "job_a")) == 6
 
 
 _ORDER = [(2, 1), (2, 5), (3, 0), (3, 7), (9, 2), (9, 3), (9, 4), (9, 6)]

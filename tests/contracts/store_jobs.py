@@ -10,8 +10,8 @@ from corpgrid.domain.effects import Effects, View
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.job import Counts, JobState, TaskState
 from corpgrid.errors import StoreError
-from corpgrid.ports import Store
-from tests.contracts.store_rows import START, FakeClock, device, hand_out, key, need, new_job, rev_up, task, tick
+from corpgrid.ports.store import Store
+from tests.contracts.store_rows import START, FakeClock, device, hand_out, key, named, need, new_job, rev_up, task, tick
 
 
 class Jobs:
@@ -25,7 +25,8 @@ class Jobs:
         assert await store.job(JobId("job_a")) is None
         assert await store.envelope(JobId("job_a")) is None
         assert await store.tasks(JobId("job_a")) == []
-        assert await store.ended(JobId("job_a"), after=(0, -1), limit=10) == []
+        assert await store.ended(JobId("job_a"), after=(0, -1), limit=10) is None
+        assert await store.attached(named("page")) is None
 
     async def test_a_submitted_job_can_be_read(self, store: Store) -> None:
         new = new_job("job_a", 3, copies=2)
@@ -36,6 +37,25 @@ class Jobs:
         view = await tick(store, need(jobs=["job_a"]))
         assert view.jobs == {new.job.id: new.job}
         assert view.specs == {new.job.id: new.spec}
+
+    async def test_what_came_with_a_job_is_kept_with_it(self, store: Store) -> None:
+        page, pages = (named("page"), bytes(range(256)) * 40), (named("list"), b"")
+        jobs = (
+            new_job("job_a", 1)._replace(attachments=(page, pages)),
+            new_job("job_b", 1)._replace(attachments=(page, page)),
+        )
+        await tick(store, effects=Effects(new_jobs=jobs))
+        assert await store.attached(page[0]) == page[1]
+        assert await store.attached(pages[0]) == b""
+        assert await store.attached(named("other")) is None
+        assert {page[0], pages[0]}.isdisjoint({digest async for digest in await store.referenced()})
+
+    async def test_what_came_with_a_refused_job_is_not_kept(self, store: Store) -> None:
+        await tick(store, effects=Effects(new_jobs=(new_job("job_a", 1),)))
+        again = new_job("job_a", 1)._replace(attachments=((named("page"), b"page"),))
+        with pytest.raises(StoreError):
+            await tick(store, effects=Effects(new_jobs=(again,)))
+        assert await store.attached(named("page")) is None
 
     async def test_a_job_is_submitted_once(self, store: Store) -> None:
         new = new_job("job_a", 3)

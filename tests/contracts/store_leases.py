@@ -12,7 +12,7 @@ from corpgrid.domain.effects import Effects
 from corpgrid.domain.ids import Epoch, JobId
 from corpgrid.domain.job import JobState, Purpose, TaskState
 from corpgrid.errors import StoreError
-from corpgrid.ports import Store
+from corpgrid.ports.store import Store
 from tests.contracts.store_rows import (
     START,
     FakeClock,

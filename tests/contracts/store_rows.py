@@ -22,7 +22,7 @@ from corpgrid.domain.job import (
     TaskState,
     VerifyPolicy,
 )
-from corpgrid.ports import Store
+from corpgrid.ports.store import Store, StoredResult
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.trust.digest import digest
 
@@ -165,6 +165,15 @@ async def rev_up(store: Store, job: str, **changes: object) -> Job:
     row = await store.job(JobId(job))
     assert row is not None
     return replace(row, rev=row.rev + 1, **changes)  # type: ignore[arg-type]
+
+
+async def ended(store: Store, job: str, *, after: tuple[int, int] = (0, -1), limit: int = 100) -> list[StoredResult]:
+    """Tasks of a job that is there and ended after a place."""
+    found = await store.ended(JobId(job), after=after, limit=limit)
+    assert found is not None, job
+    row, results = found
+    assert row == await store.job(JobId(job))
+    return results
 
 
 async def hand_out(store: Store, job: str, indexes: Sequence[int], on: Device, *, ttl: float = 20.0) -> Epoch:

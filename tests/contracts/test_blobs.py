@@ -11,7 +11,10 @@ from corpgrid.blobs.folder import BlobFolder
 from corpgrid.blobs.local import LocalBlobs
 from corpgrid.blobs.memory import MemoryBlobs
 from corpgrid.domain.ids import Digest
-from corpgrid.ports import Blobs
+from corpgrid.ports.blobs import Blobs
+from corpgrid.scheduler.job_blobs import JobBlobs
+from corpgrid.stores.memory import MemoryStore
+from corpgrid.stores.settings import StoreSettings
 from tests.contracts.blobs import Age, BlobsContract
 from tests.contracts.store_rows import FakeClock
 
@@ -27,6 +30,27 @@ class TestMemory(BlobsContract):
     def age(self, blobs: MemoryBlobs) -> Age:
         def make_older(digest: Digest, seconds: float) -> None:
             blobs._put_at[digest] -= seconds
+
+        return make_older
+
+
+class TestJobBlobs(BlobsContract):
+    """Blobs as a scheduler shows them, where no job has any in its rows."""
+
+    @pytest.fixture
+    def stored(self) -> MemoryBlobs:
+        return MemoryBlobs(FakeClock())
+
+    @pytest.fixture
+    def blobs(self, stored: MemoryBlobs) -> Blobs:
+        clock = FakeClock()
+        settings = StoreSettings(clock=clock, item_payload=lambda *_: b"", batch_blobs=lambda _: ())
+        return JobBlobs(stored, MemoryStore(settings))
+
+    @pytest.fixture
+    def age(self, stored: MemoryBlobs) -> Age:
+        def make_older(digest: Digest, seconds: float) -> None:
+            stored._put_at[digest] -= seconds
 
         return make_older
 

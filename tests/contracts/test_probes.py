@@ -25,7 +25,7 @@ from corpgrid.host.presence_macos import MacPresence
 from corpgrid.host.presence_windows import WindowsPresence
 from corpgrid.host.thermal_linux import LinuxThermal
 from corpgrid.host.thermal_none import NoThermal
-from corpgrid.ports import Clock, FactsProbe, GpuProbe, PowerProbe, PresenceProbe, ThermalProbe
+from corpgrid.ports.host import Clock, FactsProbe, GpuProbe, PowerProbe, PresenceProbe, ThermalProbe
 
 HERE = {"linux": "Linux", "darwin": "Mac", "win32": "Windows"}[sys.platform]
 POWER: list[PowerProbe] = [LinuxPower(), WindowsPower()]

@@ -45,8 +45,8 @@ class _Grpc(RemoteContract):
     async def link(self, tmp_path_factory) -> AsyncIterator[Link]:
         address = parse(self.address(tmp_path_factory.mktemp("socket")))
         async with World().running() as world, serving(dispatch(world), address, LIMITS) as server:
-            agents = connect_scheduler(server.address, limits=LIMITS, rng=random.Random(1))
-            grid = connect_grid(server.address, limits=LIMITS, rng=random.Random(2))
+            agents = connect_scheduler([server.address], limits=LIMITS, rng=random.Random(1))
+            grid = connect_grid([server.address], limits=LIMITS, rng=random.Random(2))
             yield Link(world, agents, grid)
             await agents.close()
             await grid.close()

@@ -1,17 +1,21 @@
 """Memory and SQLite are the same store: the same random ticks give the same views and the same reads.
 
 The effects are not those of the grid's rules, but whatever a row can hold; so the stores are equal also where the rules
-never go.
+never go.  That the SQLite store remembers what it wrote must not show: ticks fail at their beginning and at their end,
+the store is opened again, and ticks are decided with everything in view or with nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import tempfile
 from collections.abc import Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -19,13 +23,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from corpgrid.domain.attempt import AttemptState
 from corpgrid.domain.device import DeviceState, Gpu
-from corpgrid.domain.effects import AuditEntry, Checkpoint, Effects, Need, Standing, StoredBatch
+from corpgrid.domain.effects import AuditEntry, Checkpoint, Effects, Need, Standing, StoredBatch, View
 from corpgrid.domain.ids import DeviceId, Digest, JobId, TaskKey
-from corpgrid.domain.job import ComparatorKind, Counts, JobState, Purpose, TaskState
+from corpgrid.domain.job import ComparatorKind, Counts, JobState, Purpose, Task, TaskState
 from corpgrid.errors import StoreError
-from corpgrid.ports import Store
+from corpgrid.ports.store import Store
 from corpgrid.stores.memory import MemoryStore
-from corpgrid.stores.sqlite import SqliteStore
+from corpgrid.stores.sqlite import SqliteStore, Writer
 from tests.contracts import store_rows as rows
 
 T = TypeVar("T")
@@ -47,11 +51,14 @@ class Equality(RuleBasedStateMachine):
         self.clock = rows.FakeClock()
         self.folder = tempfile.TemporaryDirectory()
         self.memory = MemoryStore(rows.settings(self.clock))
-        opening = SqliteStore.open(Path(self.folder.name) / "grid.db", rows.settings(self.clock))
-        self.sqlite = self.run(opening)
+        self.sqlite = self.run(self.open())
+        self.blind = False
         self.size: dict[str, int] = {}
         self.known: set[str] = set()
         self.batches = 0
+
+    async def open(self) -> SqliteStore:
+        return await SqliteStore.open(Path(self.folder.name) / "grid.db", rows.settings(self.clock))
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(coroutine)
@@ -65,8 +72,9 @@ class Equality(RuleBasedStateMachine):
 
     def tick(self, effects: Effects, need: Need | None = None) -> None:
         """The same effects to both; what they saw before must have been the same."""
-        first = self.run(rows.tick(self.memory, need or self.everything, effects))
-        second = self.run(rows.tick(self.sqlite, need or self.everything, effects))
+        need = need or (Need() if self.blind else self.everything)
+        first = self.run(rows.tick(self.memory, need, effects))
+        second = self.run(rows.tick(self.sqlite, need, effects))
         assert first == second
 
     @property
@@ -92,6 +100,10 @@ class Equality(RuleBasedStateMachine):
         jobs = zip(self.size.items(), kinds, strict=True)
         new_jobs = tuple(rows.new_job(job, size, kind=kind) for (job, size), kind in jobs)
         self.tick(Effects(devices=devices, new_jobs=new_jobs))
+        for job in self.size:
+            self.give(job, self.some(job)[:2], devices[0], Purpose.PRIMARY)
+            self.provide(job, self.some(job)[1:2], devices[0], AttemptState.RETURNED)
+            self.give(job, self.some(job)[1:2], devices[1], Purpose.AUDIT)
 
     @rule(data=st.data())
     def look(self, data: st.DataObject) -> None:
@@ -107,6 +119,17 @@ class Equality(RuleBasedStateMachine):
             release=data.draw(some),
         )
         self.tick(Effects(), need)
+
+    @rule(blind=st.booleans())
+    def see(self, *, blind: bool) -> None:
+        """Decide the ticks that come with everything in view, or with nothing: what is written is the same."""
+        self.blind = blind
+
+    @rule()
+    def reopen(self) -> None:
+        """What was remembered is gone."""
+        self.run(self.sqlite.close())
+        self.sqlite = self.run(self.open())
 
     @rule(seconds=st.sampled_from([0.0, 0.3, 1.0, 7.7, 61.0]))
     def wait(self, seconds: float) -> None:
@@ -143,19 +166,26 @@ class Equality(RuleBasedStateMachine):
         name = data.draw(st.sampled_from([job for job in JOBS if job not in self.size]))
         created = self.clock.time - age
         new = rows.new_job(name, tasks, copies=copies, priority=priority, created_at=created, kind=kind)
+        new = new._replace(attachments=((rows.named("page"), b"page"), (rows.named(name), name.encode())))
         self.size[name] = tasks
         self.tick(Effects(new_jobs=(new,)))
 
-    @rule(data=st.data(), ttl=st.sampled_from([0.2, 5.0]), remaining=st.integers(0, 3))
-    def hand_out(self, data, ttl, remaining) -> None:
+    @rule(
+        data=st.data(), purpose=st.sampled_from(Purpose), ttl=st.sampled_from([0.2, 5.0]), remaining=st.integers(0, 3)
+    )
+    def hand_out(self, data, purpose, ttl, remaining) -> None:
         job, picked = self.draw_tasks(data)
         on = rows.device(data.draw(st.sampled_from(sorted(self.known))))
+        self.give(job, picked, on, purpose, ttl=ttl, remaining=remaining)
+
+    def give(self, job, picked, on, purpose, *, ttl=5.0, remaining=2) -> None:
+        """Lease tasks to a device; one that has a result keeps it."""
         epoch = self.run(rows.tick(self.memory)).next_epoch
         made, changed = [], []
         for row in picked:
-            purpose = data.draw(st.sampled_from(Purpose))
             made.append(rows.attempt(job, row.index, on=on, epoch=epoch, number=row.attempts)._replace(purpose=purpose))
-            changed.append(row._replace(state=TaskState.LEASED, open=0, live=1, attempts=row.attempts + 1))
+            state = TaskState.PROVISIONAL if row.accepted >= 0 else TaskState.LEASED
+            changed.append(row._replace(state=state, open=0, live=1, attempts=row.attempts + 1))
         lease = rows.lease(epoch, on=on, job=job, until=self.clock.time + ttl, remaining=remaining)
         self.tick(Effects(tasks=tuple(changed), new_attempts=tuple(made), leases=(lease,)))
 
@@ -163,6 +193,9 @@ class Equality(RuleBasedStateMachine):
     def commit(self, data, state) -> None:
         """Results of the newest attempts of some tasks, which become provisional."""
         job, picked = self.draw_tasks(data)
+        self.provide(job, picked, rows.device(data.draw(st.sampled_from(sorted(self.known)))), state)
+
+    def provide(self, job, picked, on, state) -> None:
         self.batches += 1
         ended, changed = [], []
         for position, row in enumerate(picked):
@@ -170,7 +203,6 @@ class Equality(RuleBasedStateMachine):
                 end = attempt._replace(state=state, batch=self.batches, position=position)
                 ended.append(end._replace(digest=rows.named(f"{position}")))
                 changed.append(row._replace(state=TaskState.PROVISIONAL, accepted=attempt.number, live=0))
-        on = rows.device(data.draw(st.sampled_from(sorted(self.known))))
         content = rows.batch(self.batches, job, on, payloads=[b"%d" % place for place in range(len(picked))])
         self.tick(Effects(tasks=tuple(changed), attempts=tuple(ended), batches=(content,)))
 
@@ -197,6 +229,19 @@ class Equality(RuleBasedStateMachine):
         content = rows.batch(self.batches, job, on, payloads=[b"%d" % place for place in range(len(picked))])
         self.tick(Effects(tasks=tuple(changed), attempts=tuple(ended), batches=(content,)))
 
+    @rule(data=st.data(), state=st.sampled_from([AttemptState.RUNNING, AttemptState.YIELDED, AttemptState.STOPPED]))
+    def report(self, data, state) -> None:
+        """Attempts move, and their tasks do not."""
+        _, picked = self.draw_tasks(data)
+        attempts = [self.run(self.memory.attempts(row.job, row.index))[-1:] for row in picked]
+        self.tick(Effects(attempts=tuple(row._replace(state=state) for last in attempts for row in last)))
+
+    @rule(data=st.data(), live=SMALL, failures=SMALL)
+    def move(self, data, live, failures) -> None:
+        """Tasks move, and their attempts do not."""
+        _, picked = self.draw_tasks(data)
+        self.tick(Effects(tasks=tuple(row._replace(live=live, failures=failures) for row in picked)))
+
     @rule(
         data=st.data(),
         state=st.sampled_from([JobState.RUNNING, JobState.RUNNING, JobState.DONE]),
@@ -209,11 +254,17 @@ class Equality(RuleBasedStateMachine):
         changes = {"state": state, "counts": counts, "unsettled": unsettled, "error_bound": bound}
         self.tick(Effects(jobs=(self.run(rows.rev_up(self.memory, name, **changes)),)))
 
-    @rule(data=st.data(), end=st.sampled_from(["finalised", "cancelled"]))
-    def end_job(self, data, end) -> None:
+    @rule(data=st.data())
+    def finalise(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.size)))
         row = self.run(rows.rev_up(self.memory, name))
-        self.tick(Effects(jobs=(row,), **{end: (row.id,)}))
+        self.tick(Effects(jobs=(row,), finalised=(row.id,)))
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.size)))
+        row = self.run(rows.rev_up(self.memory, name))
+        self.tick(Effects(jobs=(row,), cancelled=(row.id,)))
 
     @rule(data=st.data(), until=st.sampled_from([0.0, 2.2]), remaining=st.integers(0, 2), extend=FLOATS)
     def put_lease(self, data, until, remaining, extend) -> None:
@@ -250,16 +301,57 @@ class Equality(RuleBasedStateMachine):
                 continue
             raise AssertionError(f"{store} took {effects}")
 
+    @rule(data=st.data(), when=st.sampled_from(["deciding", "committing"]))
+    def undo(self, data: st.DataObject, when: str) -> None:
+        """A tick that fails at its beginning, or with everything written but not committed, changes nothing."""
+        effects = self.much(data)
+
+        def decide(_: View) -> Effects:
+            if when == "deciding":
+                raise sqlite3.OperationalError
+            return effects
+
+        with patch.object(Writer, "_measure", side_effect=sqlite3.OperationalError), suppress(StoreError):
+            self.run(self.sqlite.transact(self.everything, decide))
+            raise AssertionError("the tick was committed")
+
+    def much(self, data: st.DataObject) -> Effects:
+        """A change of every kind of row that may be remembered."""
+        on = rows.device(data.draw(st.sampled_from(DEVICES)), seen=self.clock.time)
+        name, picked = self.draw_tasks(data)
+        job = self.run(rows.rev_up(self.memory, name, unsettled=9))
+        view = self.run(rows.tick(self.memory, self.everything))
+        number = view.next_epoch
+        return Effects(
+            new_jobs=(rows.new_job("job_x", 2),),
+            jobs=(job,),
+            devices=(replace(on, state=DeviceState.QUARANTINED),),
+            tasks=tuple(row._replace(live=1, attempts=row.attempts + 1, state=TaskState.LEASED) for row in picked),
+            new_attempts=tuple(
+                rows.attempt(name, row.index, on=on, epoch=number, number=row.attempts) for row in picked
+            ),
+            leases=(rows.lease(number, on=on, job=name, until=self.clock.time, remaining=1),),
+            standings=(Standing(on.id, rows.named("bundle"), rows.named("shape 1"), 99, 9),),
+            cancelled=data.draw(st.sampled_from([(), (job.id,)])),
+            extend_leases_seconds=3.0,
+        )
+
+    def some(self, job: str) -> list[Task]:
+        """The tasks of a job."""
+        return self.run(self.memory.tasks(JobId(job)))
+
     def draw_tasks(self, data: st.DataObject):
         job = data.draw(st.sampled_from(sorted(self.size)))
-        tasks = self.run(self.memory.tasks(JobId(job)))
+        tasks = self.some(job)
+        tried = [row for row in tasks if row.attempts]
+        tasks = tried if tried and data.draw(st.booleans()) else tasks
         return job, data.draw(st.lists(st.sampled_from(tasks), min_size=1, max_size=4, unique_by=lambda row: row.index))
 
     # -- reads
 
     @invariant()
     def reads_are_equal(self) -> None:
-        self.tick(Effects())
+        self.tick(Effects(), self.everything)
         assert self.run(self.read(self.memory)) == self.run(self.read(self.sqlite))
 
     async def read(self, store: Store) -> dict[str, object]:
@@ -267,6 +359,7 @@ class Equality(RuleBasedStateMachine):
             "jobs": await store.jobs(),
             "running": await store.jobs(states=[JobState.RUNNING], limit=2),
             "devices": await store.devices(),
+            "page": await store.attached(rows.named("page")),
             "audit": await store.audit_log(subject="dev_a"),
             "last_seen": await store.last_seen(),
             "batches": await store.batches(range(self.batches + 2)),
@@ -274,6 +367,7 @@ class Equality(RuleBasedStateMachine):
         }
         for job in map(JobId, JOBS):
             found[f"{job} tasks"] = await store.tasks(job)
+            found[f"{job} page"] = await store.attached(rows.named(job))
             found[f"{job} some"] = await store.tasks(job, states=[TaskState.FAILED, TaskState.FINAL], after=1, limit=2)
             found[f"{job} ended"] = await store.ended(job, after=(1, 2), limit=3)
             found[f"{job} provisional"] = await store.provisional(job, after=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corpgrid.ports import Store
+from corpgrid.ports.store import Store
 from corpgrid.stores.memory import MemoryStore
 from corpgrid.stores.sqlite import SqliteStore
 from tests.contracts.store import StoreContract

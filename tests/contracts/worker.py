@@ -25,7 +25,7 @@ from corpgrid.agent.worker import Worker
 from corpgrid.domain.job import Limits
 from corpgrid.domain.messages import Outcome
 from corpgrid.errors import LoadError
-from corpgrid.ports import Sandbox
+from corpgrid.ports.sandbox import Sandbox
 from corpgrid.wire import data
 from tests.contracts import hostile_jobs
 from tests.contracts.hostile_jobs import ATTACKS, RESULT_BYTES, attacker, closes_its_pipe

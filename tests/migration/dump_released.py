@@ -38,7 +38,8 @@ async def fill(path: Path) -> None:
     store = await SqliteStore.open(path, settings(FakeClock()))
     on, other = device("dev_a"), device("dev_b", owner="bob")
     other = replace(other, facts=replace(other.facts, gpus=(Gpu(backend="cuda", name="H100"),)))
-    await tick(store, effects=Effects(devices=(on, other), new_jobs=(new_job("job_a", 6),)))
+    new = new_job("job_a", 6)._replace(attachments=((named("page"), b"page"),))
+    await tick(store, effects=Effects(devices=(on, other), new_jobs=(new,)))
     await hand_out(store, "job_a", [0, 1], on)
     await bring_back(store, "job_a", [0, 1], on)
     first = (await store.tasks(JOB, limit=1))[0]

@@ -15,7 +15,7 @@ from corpgrid.stores.sqlite import SqliteStore
 from corpgrid.stores.sqlite_database import Database
 from corpgrid.stores.sqlite_schema import migrate, require_present, version
 from corpgrid.stores.statements import Migration, migrations
-from tests.contracts.store_rows import FakeClock, key, need, settings, tick
+from tests.contracts.store_rows import FakeClock, ended, key, named, need, settings, tick
 
 RELEASED = sorted((Path(__file__).parent / "released").glob("*.sql"))
 """Dumps of files as each schema left them; ``dump_released.py`` wrote them."""
@@ -26,6 +26,10 @@ def database(tmp_path: Path) -> Iterator[Database]:
     database = Database(tmp_path / "grid.db")
     yield database
     database.close()
+
+
+JOB_BLOBS = 2
+"""The schema since which small blobs stand in rows of their job."""
 
 
 def schema(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
@@ -63,12 +67,13 @@ async def test_the_rows_of_a_released_file_are_read(dump: Path, tmp_path: Path) 
     assert (job.id, job.state, job.tasks) == ("job_a", JobState.RUNNING, 6)
     states = [row.state for row in await store.tasks(job.id)]
     assert states == [TaskState.FINAL, TaskState.PROVISIONAL, TaskState.LEASED, *[TaskState.READY] * 3]
-    assert [row.task.index for row in await store.ended(job.id, after=(0, -1), limit=9)] == [0]
+    assert [row.task.index for row in await ended(store, job.id)] == [0]
     assert [row.batch for row in await store.provisional(job.id)] == [1]
     assert len(await store.devices()) == 2
     assert len((await store.device((await store.devices())[1].id)).facts.gpus) == 1
     assert len(await store.audit_log()) == 1
     assert len(await store.checkpoints(JobId("job_a"), 2)) == 1
+    assert await store.attached(named("page")) == (b"page" if int(dump.stem) >= JOB_BLOBS else None)
     view = await tick(store, need(ready=9, devices=["dev_a"], jobs=["job_a"]))
     assert view.ready == tuple(key("job_a", index) for index in (3, 4, 5))
     assert len(view.leases) == 1

@@ -19,7 +19,7 @@ from corpgrid.domain.events import DeviceRegistered, Heartbeat, JobSubmitted, Po
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, KeyId
 from corpgrid.domain.job import TERMINAL, Arguments, JobSpec, JobState, TaskState, VerifyPolicy
 from corpgrid.domain.messages import AgentSettings, AgentStatus, Batch, Grant, Item, Outcome, PollReply, RegisterRequest
-from corpgrid.ports import Store
+from corpgrid.ports.store import Store
 
 
 @dataclass

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from corpgrid.domain.job import TaskState, VerifyMode
-from corpgrid.ports import Store
+from corpgrid.ports.store import Store
 from corpgrid.stores.memory import MemoryStore
 from corpgrid.stores.settings import StoreSettings
 from tests.properties.grid_world import Actor, Clock, World

@@ -23,6 +23,7 @@ from corpgrid.domain.verification import (
     error_bound,
     initial_copies,
     judge,
+    unchecked,
 )
 
 TRUTH = b"truth"
@@ -247,3 +248,19 @@ def test_the_probation_of_the_rules_is_the_one_of_the_formula():
     from corpgrid.domain.rules import GridRules
 
     assert GridRules(audit_key=b"k", agree=lambda *_: False).probation_tasks == PROBATION_TASKS
+
+
+@given(st.sampled_from(VerifyMode), st.booleans(), st.booleans())
+def test_the_verdict_on_an_unchecked_result_is_the_one_that_judging_it_gives(mode, trusted, alone):
+    policy, device = VerifyPolicy(mode=mode), DeviceId("d")
+    attempt = Attempt(JOB, 0, 0, device, OwnerId("o"), SiteId("s"), Purpose.PRIMARY, Epoch(1), AttemptState.RETURNED)
+    given_ = Circumstances(
+        same=lambda *_: False,
+        trusted=lambda _: trusted,
+        tier=lambda _: Tier.GOOD,
+        audit_due=lambda _: False,
+        alone=lambda _: alone,
+    )
+    verdict = unchecked(policy, attempt, given_)
+    assert (verdict is None) == (mode in {VerifyMode.QUORUM, VerifyMode.TIERS})
+    assert verdict in {None, judge(policy, Limits(), [attempt], copies_out=0, given=given_)}

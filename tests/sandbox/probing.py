@@ -19,7 +19,7 @@ import pytest
 from corpgrid.host import sandbox_linux
 from corpgrid.host.sandbox_argv import Plumbing, bwrap_argv
 from corpgrid.host.sandbox_linux import LinuxSandbox
-from corpgrid.ports import SandboxLimits, SandboxProcess, SandboxSpec
+from corpgrid.ports.sandbox import SandboxLimits, SandboxProcess, SandboxSpec
 from tests.contracts.sandbox import MIB, Outcome, finish
 
 LIMITS = SandboxLimits(memory_bytes=96 * MIB, processes=32, work_bytes=8 * MIB, work_files=2_000, tmp_bytes=16 * MIB)

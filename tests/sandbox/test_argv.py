@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from corpgrid.errors import SandboxError
 from corpgrid.host.sandbox_argv import WAIT_FOR_GO, Plumbing, bwrap_argv
-from corpgrid.ports import SandboxLimits, SandboxSpec
+from corpgrid.ports.sandbox import SandboxLimits, SandboxSpec
 
 LIMITS = SandboxLimits(memory_bytes=1 << 30, processes=8, work_bytes=1 << 30, work_files=100, tmp_bytes=12345)
 SPEC = SandboxSpec(argv=("python3", "start.py"), work=Path("/var/lib/corpgrid/work"), limits=LIMITS)

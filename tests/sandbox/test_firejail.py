@@ -13,7 +13,7 @@ import pytest
 from corpgrid.errors import SandboxError
 from corpgrid.host.sandbox_firejail import PROMISED, FirejailSandbox, firejail_argv
 from corpgrid.host.sandbox_python import runner_python
-from corpgrid.ports import SandboxExit, SandboxLimits, SandboxSpec
+from corpgrid.ports.sandbox import SandboxExit, SandboxLimits, SandboxSpec
 from tests.contracts.sandbox import Bench, is_silent
 from tests.sandbox.probing import needs_root
 

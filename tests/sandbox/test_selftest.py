@@ -15,7 +15,7 @@ from corpgrid.host.sandbox_bwrap import explain_failure, find_bwrap
 from corpgrid.host.sandbox_linux import LinuxSandbox
 from corpgrid.host.sandbox_selftest import REMEDIES, probe_gates
 from corpgrid.host.sandbox_user import JobUser
-from corpgrid.ports import Gate
+from corpgrid.ports.sandbox import Gate
 from tests.sandbox.probing import Prober, as_root, needs_root, without_filter, without_flags
 
 

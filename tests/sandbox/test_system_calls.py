@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corpgrid.host.seccomp import NEWEST_CALL
-from corpgrid.ports import SandboxExit
+from corpgrid.ports.sandbox import SandboxExit
 from tests.sandbox.probing import Prober, needs_x86_64, without_filter
 
 CALLS = """

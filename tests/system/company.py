@@ -3,8 +3,8 @@
     with Company(folder, computers={"one": {"owner": "ann"}}) as company, company.connect() as grid:
         job = grid.map(square, range(10))
 
-Whatever a test does to it, nothing is left in the end: ``left_of`` finds every process that has anything of the
-company's folder on its command line or among its mounts, and every control group of a runner.
+Whatever a test does to it, nothing is left in the end (``leftovers``): no process or mount that has anything of the
+company's folder in it, no control group of a runner, no temporary file.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from corpgrid.config import ClientConfig
 from corpgrid.host.keyfiles import ensure_private_key, write_public_key
 from corpgrid.sdk.client import Grid, connect
 from corpgrid.trust.keys import PrivateKey
+from tests.system.leftovers import groups_of, left_of, temporary_folder
 
 PATIENCE_SECONDS = 60.0
 SCHEDULER = "scheduler"
@@ -93,6 +94,8 @@ class Company:
         self._limits = limits or {}
         self._trusted = trusted
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._temporary = temporary_folder(folder)
+        self.agents: set[int] = set()
 
     def __enter__(self) -> Self:
         try:
@@ -116,7 +119,7 @@ class Company:
         assert not slow, f"did not end within {_STOP_SECONDS:g} s: {slow}"
         if kind is None:
             wait_until(lambda: not self.left(), f"what is left: {self.left()}", seconds=5)
-            assert not self.scratch()
+            assert not self.scratch(), self.scratch()
 
     # -- what happens to it
 
@@ -129,11 +132,14 @@ class Company:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if name == SCHEDULER else log,
                 stderr=log,
+                env={**os.environ, "TMPDIR": str(self._temporary)},
             )
         if name == SCHEDULER:
             stdout = self._processes[name].stdout
             assert stdout is not None
             assert stdout.readline(), self.log(name)
+        else:
+            self.agents.add(self._processes[name].pid)
 
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send one of its processes a signal."""
@@ -194,12 +200,13 @@ class Company:
         return self.keys[name].public.device_id
 
     def left(self) -> list[str]:
-        """What is left of its processes."""
-        return left_of(self.folder)
+        """What is left of its processes: themselves, their mounts, the control groups of their runners."""
+        return [*left_of(self.folder), *map(str, groups_of(self.agents))]
 
     def scratch(self) -> list[Path]:
         """Temporary files of agents that ended."""
         folders = [self.folder / name / part for name in self.computers for part in _SCRATCH]
+        folders.append(self._temporary)
         return [path for folder in folders if folder.is_dir() for path in folder.iterdir()]
 
     # -- inside
@@ -272,28 +279,6 @@ class Company:
                 slow.append(name)
                 self.kill(name)
         return slow
-
-
-def left_of(folder: Path) -> list[str]:
-    """Processes, but for this one, that have to do with a folder, and control groups of their runners."""
-    mark = str(folder).encode()
-    ours = _mounts(Path("/proc/self"))
-    found = []
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            if (process / "stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}:
-                continue
-            mounts = _mounts(process) - ours
-            if mark in (process / "cmdline").read_bytes() or any(mark in part for mount in mounts for part in mount):
-                found.append(f"{process.name} {(process / 'cmdline').read_bytes()[:200]!r}")
-    return found
-
-
-def _mounts(process: Path) -> set[tuple[bytes, ...]]:
-    """What of which file system a process sees where."""
-    return {tuple(line.split()[3:5]) for line in (process / "mountinfo").read_bytes().splitlines()}
 
 
 def write_power(folder: Path, *, mains: bool) -> None:

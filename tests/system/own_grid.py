@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import corpgrid
-from tests.system.company import left_of, open_folder, wait_until
+from tests.system.company import open_folder, wait_until
+from tests.system.leftovers import left_of
 
 _STOP_SECONDS = 30.0
 
@@ -108,3 +109,22 @@ def grid_beside() -> Iterator[Shell]:
                 process.stdout.close()
         assert code == 0, (folder / "up.log").read_text()
         wait_until(lambda: not left_of(root), "nothing of the grid is left", seconds=5)
+
+
+@contextlib.contextmanager
+def up(folder: Path, agents: int = 1) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
+    """``corpgrid up``, its address and its key."""
+    argv = [sys.executable, "-m", "corpgrid", "up", "--folder", str(folder), "--with-parent", "--json"]
+    with (folder / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*argv, "--agents", str(agents)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        told = json.loads(process.stdout.readline())
+        yield process, told["address"], Path(told["key"])
+    finally:
+        process.stdin.close()
+        process.wait(20)
+        process.stdout.close()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -15,8 +15,10 @@ import pytest
 
 from corpgrid.config import ClientConfig
 from corpgrid.sdk.client import connect
-from tests.system.company import PATIENCE_SECONDS, SCHEDULER, Company, left_of, open_folder, wait_until
+from tests.system.company import PATIENCE_SECONDS, SCHEDULER, Company, open_folder, wait_until
 from tests.system.jobs import hold_memory, slow_square, square
+from tests.system.leftovers import left_of
+from tests.system.own_grid import up
 
 pytestmark = [pytest.mark.system, pytest.mark.sandbox]
 
@@ -49,6 +51,41 @@ def test_an_agent_goes_within_seconds_also_when_no_scheduler_is_there(folder: Pa
         assert not company.scratch()
 
 
+@pytest.mark.parametrize("probe", ["idle", "power/AC/online"])
+def test_an_agent_whose_probe_hangs_stops_work_and_goes_within_seconds(folder: Path, probe: str):
+    with Company(folder) as company, company.connect() as grid:
+        job = grid.map(hold_memory, [60.0], verify="none")
+        wait_until(lambda: job.status().counts.leased == 1, "it works")
+        hang(folder / "one" / probe)
+        wait_until(lambda: grid.devices()[0].blockers == ("probes_silent",), "nobody can tell whether work is allowed")
+        check_goes_at_once(company)
+
+
+def test_an_agent_whose_sensor_hangs_from_the_start_lends_nothing_and_goes_within_seconds(folder: Path):
+    sensors = folder / "one" / "sensors"
+    temperature = sensors / "thermal" / "thermal_zone0" / "temp"
+    temperature.parent.mkdir(parents=True)
+    hang(temperature)
+    with Company(folder, computers={"one": {"thermal_root": str(sensors)}}) as company, company.connect() as grid:
+        assert grid.devices()[0].blockers == ("probes_silent",)
+        check_goes_at_once(company)
+
+
+def check_goes_at_once(company: Company) -> None:
+    company.signal("one", signal.SIGTERM)
+    started = time.monotonic()
+    assert company.ended("one") == 0
+    assert time.monotonic() - started < 2.0
+    assert "Traceback" not in company.log("one")
+
+
+def hang(path: Path) -> None:
+    """Whoever reads a file waits from now on: it is a pipe that nobody ever writes to."""
+    pipe = path.with_name(f".{path.name}.pipe")
+    os.mkfifo(pipe)
+    pipe.replace(path)
+
+
 def test_what_a_killed_agent_left_is_swept_when_it_comes_back(folder: Path):
     with Company(folder, computers={"one": {"spare_runners": 0}}) as company, company.connect() as grid:
         job = grid.map(hold_memory, [60.0], verify="none")
@@ -67,25 +104,6 @@ def test_hundreds_of_jobs_of_one_task_all_end(folder: Path):
         jobs = [grid.submit(square, number, verify="none") for number in range(150)]
         assert [job.result() for job in jobs] == [number * number for number in range(150)]
         assert "cannot run here" not in company.log("one")
-
-
-@contextmanager
-def up(folder: Path, agents: int = 1) -> Iterator[tuple[subprocess.Popen[bytes], str, Path]]:
-    """``corpgrid up``, its address and its key."""
-    argv = [sys.executable, "-m", "corpgrid", "up", "--folder", str(folder), "--with-parent", "--json"]
-    with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*argv, "--agents", str(agents)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log
-        )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        told = json.loads(process.stdout.readline())
-        yield process, told["address"], Path(told["key"])
-    finally:
-        process.stdin.close()
-        process.wait(20)
-        process.stdout.close()
 
 
 def test_an_agent_of_up_that_is_killed_is_started_again(folder: Path):

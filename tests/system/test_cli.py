@@ -278,7 +278,7 @@ class TestDoctor:
 
 
 def test_up_tells_people_how_to_reach_it(tmp_path: Path) -> None:
-    """And ends well when the terminal interrupts all of its processes at once."""
+    """And ends well when it is interrupted."""
     with subprocess.Popen(
         [sys.executable, "-m", "corpgrid", "up", "--temporary"],
         stdin=subprocess.DEVNULL,

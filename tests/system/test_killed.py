@@ -13,8 +13,9 @@ from corpgrid.domain.attempt import AttemptState
 from corpgrid.domain.job import JobState
 from corpgrid.sdk.client import Grid
 from corpgrid.sdk.job import Job
-from tests.system.company import LEASE_SECONDS, PATIENCE_SECONDS, SCHEDULER, Company, left_of, open_folder, wait_until
+from tests.system.company import LEASE_SECONDS, PATIENCE_SECONDS, SCHEDULER, Company, open_folder, wait_until
 from tests.system.jobs import nap, slow_square
+from tests.system.leftovers import left_of
 
 pytestmark = [pytest.mark.system, pytest.mark.sandbox]
 

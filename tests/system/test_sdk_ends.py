@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import corpgrid
-from tests.system.company import left_of, wait_until
+from tests.system.company import wait_until
+from tests.system.leftovers import left_of
 
 pytestmark = [pytest.mark.system, pytest.mark.sandbox]
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from corpgrid.agent.runner_spec import ENVIRONMENT
-from corpgrid.ports import Sandbox, SandboxLimits, SandboxProcess, SandboxSpec
+from corpgrid.ports.sandbox import Sandbox, SandboxLimits, SandboxProcess, SandboxSpec
 
 Precompile = Callable[[Path, Path], Awaitable[None]]
 """Given a folder of packages and an empty folder: fill the second with the bytecode of the first, below ``env``."""

@@ -11,7 +11,7 @@ from corpgrid.agent.runner_spec import RunnerPlace, runner_spec, sandbox_limits
 from corpgrid.agent.worker import Worker
 from corpgrid.domain.job import Limits
 from corpgrid.errors import LoadError
-from corpgrid.ports import Sandbox
+from corpgrid.ports.sandbox import Sandbox
 
 ENGINES = ("python", "command")
 

@@ -1,9 +1,12 @@
 """Looks at the host a few times a second, and says when work is no longer allowed, or allowed again.
 
-The probes run in one thread of their own, so that a slow one delays no reply, and the session hears of a change within
-one look.  Who cannot look must not work: a probe that fails, or gives no answer for ``SILENT_SECONDS``, blocks work
-until it answers again.  An owner pauses their machine by a file ``paused`` in the agent's folder: empty for until it is
-removed, or with the moment (seconds since the epoch) until which it counts.
+Each look has a thread of its own, one at a time, so that a slow probe delays no reply, and the session hears of a
+change within one look.  Who cannot look must not work: a probe that fails, or gives no answer for ``SILENT_SECONDS``,
+blocks work until it answers again.  One that never answers does not keep the agent from ending: nobody waits for its
+thread.
+
+An owner pauses their machine by a file ``paused`` in the agent's folder: empty for until it is removed, or with the
+moment (seconds since the epoch) until which it counts.
 """
 
 from __future__ import annotations
@@ -11,15 +14,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 from corpgrid.agent.session import Host
 from corpgrid.domain.availability import HostState, Look, Memory, OwnerPolicy, look
-from corpgrid.ports import Clock, PowerProbe, PresenceProbe, ThermalProbe
+from corpgrid.ports.host import Clock, PowerProbe, PresenceProbe, ThermalProbe
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +55,6 @@ class HostWatch:
         self._folder = folder
         self._period_seconds = period_seconds
         self._memory = Memory()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="corpgrid-host")
         self._looking: asyncio.Future[Host] | None = None
         self._blind_because = ""
         self.last: Look | None = None
@@ -71,12 +74,13 @@ class HostWatch:
                 before = seen
                 await asyncio.sleep(self._period_seconds)
         finally:
-            self._thread.shutdown(wait=False)
+            if self._looking is not None:
+                self._looking.cancel()
 
     async def _see(self) -> Host:
         """What the host says now; a look that does not end in time is waited for by the next one."""
         if self._looking is None:
-            self._looking = asyncio.get_running_loop().run_in_executor(self._thread, self._look)
+            self._looking = self._begin_look()
         await asyncio.wait({self._looking}, timeout=SILENT_SECONDS)
         if not self._looking.done():
             return self._blind(f"the probes have not answered for {SILENT_SECONDS:g} s")
@@ -91,6 +95,20 @@ class HostWatch:
             log.error("no work while nobody can tell whether it is allowed: %s", reason)
         self._blind_because = reason
         return Host(blockers=(_BLIND,))
+
+    def _begin_look(self) -> asyncio.Future[Host]:
+        """Look in a daemon thread; a pool's threads would be waited for when the program ends."""
+        found: Future[Host] = Future()
+        found.set_running_or_notify_cancel()
+
+        def answer() -> None:
+            try:
+                found.set_result(self._look())
+            except Exception as error:  # noqa: BLE001 - whoever waits for the look is told
+                found.set_exception(error)
+
+        threading.Thread(target=answer, name="corpgrid-host", daemon=True).start()
+        return asyncio.wrap_future(found)
 
     def _look(self) -> Host:
         now = self._clock.now()

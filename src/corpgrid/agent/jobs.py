@@ -23,7 +23,8 @@ from corpgrid.agent.wheels import Wheel
 from corpgrid.domain.ids import Digest, JobId, KeyId
 from corpgrid.domain.job import JobSpec
 from corpgrid.errors import ExpiredError, RefusedError, SignatureError, StoreError
-from corpgrid.ports import Clock, SchedulerApi
+from corpgrid.ports.api import SchedulerApi
+from corpgrid.ports.host import Clock
 from corpgrid.trust.bundle import BundleFile, VerifiedBundle, entry_fields, verify_bundle
 from corpgrid.trust.digest import digest
 from corpgrid.trust.jobspec import check_page_list, item_place, page_items, verify_job

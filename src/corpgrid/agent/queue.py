@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from math import inf
 from typing import NamedTuple
 
 from corpgrid.domain.ids import Epoch, JobId
@@ -165,6 +166,15 @@ class WorkQueue:
         """How many more tasks to ask for; 0 while enough is here."""
         enough, unfinished = self._enough(), self.unfinished
         return enough - unfinished if unfinished <= enough // 2 or unfinished < self.slots else 0
+
+    def expected_seconds(self) -> float:
+        """How long everything that is here will take, if it is like what was seen before; endless if nothing was."""
+        if not self._seconds:
+            return inf
+        latest = next(reversed(self._seconds.values()))
+        counts = Counter(key[0] for key in self._running)
+        counts.update({job: len(queue) for job, queue in self._queued.items()})
+        return sum(count * self._seconds.get(job, latest) for job, count in counts.items()) / self.slots
 
     def chunk(self, job: JobId) -> int:
         """How many tasks to hand a runner at once: about a fifth of the target, at least one."""

@@ -11,7 +11,8 @@ from corpgrid.domain.device import Facts
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.messages import Batch, HeartbeatRequest, PollRequest, RegisterRequest, SubmitRequest
 from corpgrid.errors import CorpGridError, OverloadedError, RefusedError, UnavailableError
-from corpgrid.ports import Clock, SchedulerApi
+from corpgrid.ports.api import SchedulerApi
+from corpgrid.ports.host import Clock
 from corpgrid.trust.keys import PrivateKey
 from corpgrid.trust.results import sign_batch, sign_registration
 
@@ -57,7 +58,10 @@ class Requests:
             self._offline = True
             refused = isinstance(error, RefusedError)
             fault = "" if refused or isinstance(error, (UnavailableError, OverloadedError)) else error.explain()
-            return self._session.failed(request, refused=refused, fault=fault, now=self._clock.monotonic())
+            pause = error.retry_after_seconds if isinstance(error, OverloadedError) else 0.0
+            return self._session.failed(
+                request, refused=refused, fault=fault, pause_seconds=pause, now=self._clock.monotonic()
+            )
         if self._offline:
             log.info("the scheduler answers again")
         self._offline = False

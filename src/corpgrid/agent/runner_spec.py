@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from corpgrid.domain.job import Limits
-from corpgrid.ports import SandboxLimits, SandboxSpec
+from corpgrid.ports.sandbox import SandboxLimits, SandboxSpec
 
 START = ("-s", "-P", "-S", "-B", "-X", "utf8", "/runtime/start.py", "/job", "/env", "/work")
 """No user or site packages, nothing from the current folder; the environment holds what ``ENVIRONMENT`` says, and is

@@ -23,7 +23,7 @@ from corpgrid.agent.worker import Worker
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.job import Limits
 from corpgrid.errors import CorpGridError, LimitError, StoreError
-from corpgrid.ports import Sandbox
+from corpgrid.ports.sandbox import Sandbox
 
 log = logging.getLogger(__name__)
 

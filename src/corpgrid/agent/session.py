@@ -5,9 +5,10 @@ No sockets, no processes, no clock: ``supervisor`` carries the instructions out 
 * **The owner comes first.**  The moment the host no longer allows work, everything is frozen; if that lasts longer than
   ``yield_grace_seconds``, every runner is ended, also one without a task, and every task is handed back so that it runs
   elsewhere.  On battery there is no grace.  No word of the scheduler is waited for.
-* ``should_continue = false`` in any reply is obeyed at once: every runner is ended, every task handed back.
+* ``should_continue = false`` in any reply is obeyed at once: every runner is ended, every task handed back.  Then a
+  poll that wants nothing waits for the word to go on.
 * One poll, one submit and one heartbeat are under way at a time.  Results ride on a poll if one is due, else on a
-  submit.
+  submit.  When all that is here will be done within a moment, the poll waits for it: one request brings everything.
 * A refused session registers again and names what it still holds; nothing that runs is lost by a scheduler's restart.
 * Results that the scheduler will not take are cut down until the one that it chokes on stands alone: that one is
   reported as crashed, and holds up no other.
@@ -32,6 +33,7 @@ _LONGEST_REST_SECONDS = 15.0
 _UNDELIVERABLE = "undeliverable"
 _STOPPING = "agent_stopping"
 _NEVER_SECONDS = 60.0
+_MOMENT_SECONDS = 0.003
 
 
 class Link(Enum):
@@ -152,6 +154,7 @@ class Session:
         self._retry_at = 0.0
         self._failures = 0
         self._beat_at = 0.0
+        self._moment_until = 0.0
         self._polling: Batches | None = None
         self._submitting: Batches | None = None
         self._beating = False
@@ -189,9 +192,18 @@ class Session:
         return self._replied(reply, now=now)
 
     def failed(
-        self, what: Register | Poll | Submit | Beat, *, refused: bool, now: float, fault: str = ""
+        self,
+        what: Register | Poll | Submit | Beat,
+        *,
+        refused: bool,
+        now: float,
+        fault: str = "",
+        pause_seconds: float = 0.0,
     ) -> list[Instruction]:
-        """A request was not answered, its session was refused, or something in it was (``fault`` says what)."""
+        """A request was not answered, its session was refused, or something in it was (``fault`` says what).
+
+        ``pause_seconds`` is what the scheduler asked for; chance is added, so that not all come back at once.
+        """
         match what:
             case Poll():
                 self._bounced(self._polling, fault)
@@ -207,7 +219,7 @@ class Session:
             self.link = Link.DOWN
         self._failures += 1
         delay = min(0.1 * 2 ** min(self._failures, 10), self.settings.reconnect_window_seconds)
-        self._retry_at = now + self._rng.uniform(0.0, delay)
+        self._retry_at = now + pause_seconds + self._rng.uniform(0.0, max(delay, pause_seconds))
         return self.advance(now=now)
 
     # -- what the host and the runners do
@@ -280,7 +292,7 @@ class Session:
             moments.append(self._retry_at)
         elif self.link is Link.UP:
             moments += [] if self._beating else [self._beat_at]
-            moments += [self._rest_until] if now < self._rest_until else []
+            moments += [moment for moment in (self._rest_until, self._moment_until) if now < moment]
         if self._frozen_at is not None and not self._yielded:
             moments.append(self._frozen_at + self._grace)
         return max(0.0, min(moments) - now)
@@ -288,9 +300,12 @@ class Session:
     def _requests(self, *, now: float) -> list[Instruction]:
         out: list[Instruction] = []
         wanted = self.queue.wanted() if self.may_run and now >= self._rest_until else 0
-        if self._polling is None and wanted > 0:
+        if self._polling is None and wanted > 0 and self._nearly_done(now=now):
+            pass
+        elif self._polling is None and (wanted > 0 or self._waits_for_leave):
             batches = {} if self._submitting is not None else self._outbox()
             self._polling = batches
+            self._moment_until = 0.0
             self._beat_at = now + self.settings.heartbeat_seconds
             out.append(Poll(self._status(), wanted, self.settings.poll_wait_seconds, batches))
         elif self._submitting is None and self.queue.to_send:
@@ -301,6 +316,18 @@ class Session:
             self._beating = True
             out.append(Beat(self._status()))
         return out
+
+    @property
+    def _waits_for_leave(self) -> bool:
+        """Whether nothing but the scheduler's word keeps it from working."""
+        return self._told_to_stop and self.host.allows_work and not self._closing
+
+    def _nearly_done(self, *, now: float) -> bool:
+        """Whether all that is here is about to be done; true for one moment at most."""
+        if not self.queue.unfinished or self.queue.expected_seconds() > _MOMENT_SECONDS:
+            return False
+        self._moment_until = self._moment_until or now + _MOMENT_SECONDS
+        return now < self._moment_until
 
     def _outbox(self) -> Batches:
         return self.queue.take_outbox(self._most_items, self.settings.batch_bytes)
@@ -349,7 +376,8 @@ class Session:
         return out + self._obey(reply.should_continue, reply.message) + self.advance(now=now)
 
     def _obey(self, should_continue: bool, message: str) -> list[Instruction]:  # noqa: FBT001 - as the reply says it
-        self.message = message
+        if should_continue or message:
+            self.message = message
         before, self._told_to_stop = self._told_to_stop, not should_continue
         if should_continue or (before and not self.queue.unfinished):
             return []

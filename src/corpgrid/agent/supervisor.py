@@ -31,7 +31,7 @@ from corpgrid.agent.session import (
 from corpgrid.agent.slot import Slot
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.messages import Item
-from corpgrid.ports import Clock
+from corpgrid.ports.host import Clock
 
 log = logging.getLogger(__name__)
 

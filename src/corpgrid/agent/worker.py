@@ -29,7 +29,7 @@ from corpgrid.agent.progress import Finished, Progress, RunnerTask, Verdict, sto
 from corpgrid.domain.job import Limits
 from corpgrid.domain.messages import Outcome
 from corpgrid.errors import LoadError, MalformedDataError, RunnerError, SandboxError
-from corpgrid.ports import Sandbox, SandboxExit, SandboxProcess, SandboxSpec
+from corpgrid.ports.sandbox import Sandbox, SandboxExit, SandboxProcess, SandboxSpec
 from corpgrid.wire.frames import Frame, FrameReader, encode_frame
 
 START_SECONDS = 30.0

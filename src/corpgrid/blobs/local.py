@@ -105,6 +105,14 @@ class LocalBlobs:
         """Bytes, or None if it is not here."""
         return await asyncio.to_thread(self._size, digest)
 
+    async def download_url(self, digest: Digest, *, ttl_seconds: float) -> str | None:  # noqa: ARG002 - the port's
+        """None: only this machine sees them."""
+        return None
+
+    async def upload_url(self, digest: Digest, *, ttl_seconds: float) -> str | None:  # noqa: ARG002 - the port's
+        """None, likewise."""
+        return None
+
     async def collect(self, referenced: AsyncIterator[Digest], *, older_than_seconds: float) -> int:
         """Delete blobs that nothing references and that are older than the grace time; how many."""
         old, limit = await asyncio.to_thread(self._old, older_than_seconds)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from corpgrid.domain.ids import Digest, digest_text
 from corpgrid.errors import NotFoundError
-from corpgrid.ports import Clock
+from corpgrid.ports.host import Clock
 from corpgrid.trust.digest import digest as digest_of
 from corpgrid.trust.digest import require_digest
 
@@ -68,6 +68,14 @@ class MemoryBlobs:
         """Bytes, or None if it is not here."""
         content = self._contents.get(digest)
         return None if content is None else len(content)
+
+    async def download_url(self, digest: Digest, *, ttl_seconds: float) -> str | None:  # noqa: ARG002 - the port's
+        """None: only this process sees them."""
+        return None
+
+    async def upload_url(self, digest: Digest, *, ttl_seconds: float) -> str | None:  # noqa: ARG002 - the port's
+        """None, likewise."""
+        return None
 
     async def collect(self, referenced: AsyncIterator[Digest], *, older_than_seconds: float) -> int:
         """Delete blobs that nothing references and that are older than the grace time; how many."""

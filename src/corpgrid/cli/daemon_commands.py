@@ -49,8 +49,8 @@ def read_config(path: Path | None, settings: Sequence[str]) -> Config:
 
 
 def serve(work: Work, *, with_parent: bool) -> None:
-    """Run a daemon until SIGTERM, SIGINT or (``with_parent``) the end of standard input."""
-    from corpgrid.compose.up import stop_with_parent  # noqa: PLC0415 - gRPC takes long to import
+    """Run a daemon until SIGTERM, SIGINT, SIGHUP (its terminal closes) or (``with_parent``) standard input ends."""
+    from corpgrid.compose.process import stop_with_parent  # noqa: PLC0415 - gRPC takes long to import
 
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s", force=True
@@ -59,7 +59,7 @@ def serve(work: Work, *, with_parent: bool) -> None:
     async def main() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             loop.add_signal_handler(number, stop.set)
         if with_parent:
             stop_with_parent(stop)

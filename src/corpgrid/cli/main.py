@@ -20,6 +20,7 @@ _COMMANDS = {
     "job": ("corpgrid.cli.job_commands", "job_group"),
     "key": ("corpgrid.cli.bundle_commands", "key_group"),
     "scheduler": ("corpgrid.cli.daemon_commands", "scheduler_group"),
+    "sim": ("corpgrid.cli.sim_commands", "sim"),
     "up": ("corpgrid.cli.daemon_commands", "up"),
 }
 _HELP = {
@@ -32,6 +33,7 @@ _HELP = {
     "job": "Submit jobs, watch them, read their results.",
     "key": "Make keys.",
     "scheduler": "Run a scheduler.",
+    "sim": "Live through a grid's worst days, on virtual time.",
     "up": "Start a grid on this machine.",
 }
 _BUG = 70

@@ -9,7 +9,8 @@ from corpgrid.agent.host_watch import Probes
 from corpgrid.config import AgentConfig
 from corpgrid.errors import SandboxError
 from corpgrid.host.detect import disk_free_bytes
-from corpgrid.ports import PowerProbe, PresenceProbe, Sandbox, ThermalProbe
+from corpgrid.ports.host import PowerProbe, PresenceProbe, ThermalProbe
+from corpgrid.ports.sandbox import Sandbox
 
 
 def choose_sandbox(name: str) -> Sandbox:

@@ -15,7 +15,7 @@ from corpgrid import __version__
 from corpgrid.agent.bytecode import precompiler
 from corpgrid.agent.engine_check import engine_faults
 from corpgrid.agent.environment import Environments
-from corpgrid.agent.host_watch import HostWatch, Probes
+from corpgrid.agent.host_watch import HostWatch
 from corpgrid.agent.jobs import Jobs
 from corpgrid.agent.removal import remove_tree
 from corpgrid.agent.requests import Identity, Requests
@@ -37,9 +37,11 @@ from corpgrid.host.gpu_nvml import NvmlGpus
 from corpgrid.host.keyfiles import ensure_private_key, load_keyring
 from corpgrid.host.sandbox_python import RunnerPython, runner_python
 from corpgrid.host.sandbox_user import choose_job_user
-from corpgrid.ports import Sandbox, SchedulerApi
+from corpgrid.host.thermal_none import NoThermal
+from corpgrid.ports.api import SchedulerApi
+from corpgrid.ports.sandbox import Sandbox
 from corpgrid.stores.lockfile import LockFile
-from corpgrid.transport.address import parse
+from corpgrid.transport.address import parse_all
 from corpgrid.transport.grpc_client import connect_scheduler
 from corpgrid.trust.keys import Keyring, PrivateKey
 
@@ -83,7 +85,7 @@ async def _run(config: Config, folders: dict[str, Path], *, stop: asyncio.Event,
     await _require_gates(sandbox)
     key = ensure_private_key(settings.folder / "device.pem")
     api = wrap(
-        connect_scheduler(parse(settings.address), limits=transport_limits(config), rng=random.Random()),  # noqa: S311 - jitter, no secret
+        connect_scheduler(parse_all(settings.address), limits=transport_limits(config), rng=random.Random()),  # noqa: S311 - jitter, no secret
         key,
     )
     spare_the_collector()
@@ -156,7 +158,7 @@ async def _supervisor(
     probes = choose_probes(settings)
     runtime = await asyncio.to_thread(lay_out, folders["runtime"])
     engines = await _engines(sandbox, python, runtime, folders["runners"])
-    facts = _facts(settings, python, sandbox, probes, engines)
+    facts = _facts(settings, python, sandbox, engines)
     slots = settings.capacity or facts().cpus
     session = Session(slots=slots, yield_grace_seconds=settings.yield_grace_seconds, rng=random.Random())  # noqa: S311 - jitter, no secret
     environments = Environments(
@@ -225,7 +227,7 @@ async def _engines(sandbox: Sandbox, python: RunnerPython, runtime: Path, folder
 
 
 def _facts(
-    settings: AgentConfig, python: RunnerPython, sandbox: Sandbox, probes: Probes, engines: tuple[str, ...]
+    settings: AgentConfig, python: RunnerPython, sandbox: Sandbox, engines: tuple[str, ...]
 ) -> Callable[[], Facts]:
     lent = Lent(
         folder=settings.folder,
@@ -239,7 +241,8 @@ def _facts(
         engines=engines,
         sandbox=sandbox.name,
         gpus=NvmlGpus(),
-        thermal=probes.thermal,
+        # The watch tells how warm it is: a sensor that hangs is to stop the work, and not the agent.
+        thermal=NoThermal(),
         agent_version=f"{__version__} {sys.implementation.cache_tag}",
         labels=settings.labels,
     ).facts

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
+import os
+import threading
 
 from corpgrid.config import Config
 from corpgrid.transport.limits import TransportLimits
@@ -23,3 +26,15 @@ def spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECT_AFTER)
+
+
+def stop_with_parent(stop: asyncio.Event) -> None:
+    """Set ``stop`` when standard input ends, as it does when whoever holds its other end is gone."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        while os.read(0, 4096):
+            pass
+        loop.call_soon_threadsafe(stop.set)
+
+    threading.Thread(target=read, name="corpgrid-parent", daemon=True).start()

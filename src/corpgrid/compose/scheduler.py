@@ -11,17 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from corpgrid.blobs import cloud_url
+from corpgrid.blobs.cloud import CloudBlobs
 from corpgrid.blobs.local import LocalBlobs
 from corpgrid.compose.process import spare_the_collector, transport_limits
-from corpgrid.config import Config
+from corpgrid.config import Config, SchedulerConfig
 from corpgrid.domain import compare
 from corpgrid.domain.ids import DeviceId
 from corpgrid.domain.job import Comparator
 from corpgrid.domain.rules import GridRules
 from corpgrid.errors import ConfigError
 from corpgrid.host.clock import SystemClock
-from corpgrid.host.keyfiles import load_keyring
-from corpgrid.ports import Blobs, Store
+from corpgrid.host.keyfiles import KeyFolder, load_keyring
+from corpgrid.ports.blobs import Blobs
+from corpgrid.ports.store import Store
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.scheduler import Scheduler
 from corpgrid.stores.settings import StoreSettings
@@ -55,17 +58,17 @@ async def running_scheduler(config: Config) -> AsyncIterator[Serving]:
         StoreError: the store cannot be opened.
     """
     settings = config.scheduler
-    if settings.store or settings.blobs:
+    if settings.store:
         raise ConfigError(
-            "scheduler.store and scheduler.blobs name services that this version cannot use",
-            remedy="Leave both empty: SQLite and files in scheduler.folder.",
+            "scheduler.store names a service that this version cannot use",
+            remedy="Leave it empty: SQLite in scheduler.folder.",
         )
     clock = SystemClock()
     store = await _open_store(settings.folder, clock)
     try:
-        blobs = await LocalBlobs.at(settings.folder / "blobs")
+        blobs = await _open_blobs(settings)
         scheduler = _scheduler(config, store, blobs, clock)
-        async with _serving(config, scheduler, blobs) as server:
+        async with _serving(config, scheduler) as server:
             yield Serving(address=server.address.target, failed=scheduler.failed)
     finally:
         await store.close()
@@ -86,17 +89,17 @@ def _scheduler(config: Config, store: Store, blobs: Blobs, clock: SystemClock) -
         rng=random.Random(secrets.randbits(64)),  # noqa: S311 - see above
         rules=rules,
         limits=scheduler_limits(config),
-        keys=partial(load_keyring, settings.trusted_keys),
+        keys=KeyFolder(settings.trusted_keys, clock.now),
         trusted=partial(_is_trusted, settings.trusted_devices),
         new_secret=partial(secrets.token_urlsafe, _SECRET_BYTES),
     )
 
 
 @asynccontextmanager
-async def _serving(config: Config, scheduler: Scheduler, blobs: Blobs) -> AsyncIterator[GrpcServer]:
+async def _serving(config: Config, scheduler: Scheduler) -> AsyncIterator[GrpcServer]:
     """Tick, sweep and serve within the block; then let who waits come home, and stop."""
     limits = transport_limits(config)
-    dispatch = Dispatch(scheduler.agents, scheduler.grid, blobs, limits)
+    dispatch = Dispatch(scheduler.agents, scheduler.grid, scheduler.blobs, limits)
     await scheduler.start()
     try:
         async with serving(dispatch, parse(config.scheduler.listen), limits) as server:
@@ -161,6 +164,12 @@ async def _open_store(folder: Path, clock: SystemClock) -> SqliteStore:
     _make_private(folder)
     settings = StoreSettings(clock=clock, item_payload=item_payload, batch_blobs=batch_blobs)
     return await SqliteStore.open(folder / _DATABASE, settings)
+
+
+async def _open_blobs(settings: SchedulerConfig) -> Blobs:
+    if not settings.blobs:
+        return await LocalBlobs.at(settings.folder / "blobs")
+    return await CloudBlobs.at(cloud_url.parse(settings.blobs), settings.folder / "spool")
 
 
 Ready = Callable[[str], None]

@@ -3,7 +3,9 @@
 * Everything that is missing is made: folders, the submitter's key, the agents' keys; the agents trust that key, and the
   grid trusts the agents, because they are this machine.
 * An agent that is killed is started again after a pause; one that says why it cannot work ends the grid with its
-  reason.
+  error and its remedy.
+* Each agent is in a session of its own, so that a Ctrl-C in the terminal reaches this process alone.  It then ends them
+  while the scheduler still answers: they deliver what they have, and hand back what they have not finished.
 * With ``with_parent`` the grid ends when its standard input does, and so do its agents always: nothing outlives it.
 """
 
@@ -13,7 +15,6 @@ import asyncio
 import logging
 import os
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,15 +22,14 @@ from pathlib import Path
 from corpgrid.compose.process import spare_the_collector
 from corpgrid.compose.scheduler import running_scheduler
 from corpgrid.config import Config
-from corpgrid.errors import SandboxError, UnavailableError
 from corpgrid.host.keyfiles import ensure_private_key, write_public_key
+from corpgrid.sdk.child_error import SAID_BYTES, child_error, printed_error
 from corpgrid.trust.keys import PublicKey
 
 log = logging.getLogger(__name__)
 
 _RESTART_SECONDS = 1.0
 _STOP_SECONDS = 10.0
-_SAID_BYTES = 4096
 _PRIVATE_FOLDER = 0o700
 _OPEN_FOLDER = 0o711
 
@@ -53,8 +53,7 @@ async def run_up(
     """Run a grid until ``stop`` is set.
 
     Raises:
-        SandboxError: an agent's sandbox does not hold.
-        UnavailableError: an agent could not start.
+        CorpGridError: an agent ended, and this is why.
     """
     placed = _placed(config, options)
     root = placed.grid.folder
@@ -73,6 +72,7 @@ async def run_up(
             done, _ = await asyncio.wait({stopping, *running}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+            log.info("stopping: agents (%d) deliver their results, and hand back what is not finished", len(agents))
         finally:
             for task in (stopping, *running):
                 task.cancel()
@@ -123,37 +123,69 @@ class _Agent:
             "idle_seconds": config.grid.idle_seconds,
             "capacity": config.grid.capacity,
         }
-        self._said = b""
+        self._number = number
 
     async def run(self, address: str) -> None:
         """Keep it up until cancelled."""
         while True:
-            code = await self._once(address)
+            said = _Said()
+            code = await self._once(address, said)
             if code >= 0:
-                text = self._said.decode(errors="replace").strip()
-                kind = SandboxError if code == SandboxError.exit_code else UnavailableError
-                raise kind(f"an agent ended by itself (exit status {code}): {text}")
+                raise child_error(said.text, f"agent {self._number} ended by itself (exit status {code})")
             log.warning("an agent was killed by signal %d and is started again", -code)
             await asyncio.sleep(_RESTART_SECONDS)
 
-    async def _once(self, address: str) -> int:
+    async def _once(self, address: str, said: _Said) -> int:
         options = [f"--set=agent.{name}={value}" for name, value in {**self._settings, "address": address}.items()]
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "corpgrid", "agent", "run", "--with-parent", *options,
+            sys.executable, "-P", "-m", "corpgrid", "agent", "run", "--with-parent", "--json", *options,
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
         )  # fmt: skip
         assert process.stdin is not None
         assert process.stderr is not None
         try:
-            # By the piece, not by the line: what a job made an agent log may be one line without end.
-            while said := await process.stderr.read(_SAID_BYTES):
-                self._said = (self._said + said)[-_SAID_BYTES:]
-                sys.stderr.buffer.write(said)
-                sys.stderr.flush()
+            while piece := await process.stderr.read(SAID_BYTES):
+                _pass_on(said.hear(piece))
+            _pass_on(said.rest())
             return await process.wait()
         finally:
             process.stdin.close()
             await _ended(process)
+
+
+class _Said:
+    """What an agent says on standard error: all is passed on but an error in its last line, which its end is told with.
+
+    It is heard by the piece, not by the line: what a job made an agent log may be one line without end.
+    """
+
+    def __init__(self) -> None:
+        self._end = b""
+        self._held = b""
+
+    @property
+    def text(self) -> str:
+        """The end of it."""
+        return self._end.decode(errors="replace")
+
+    def hear(self, piece: bytes) -> bytes:
+        """A piece more; what to pass on now."""
+        self._end = (self._end + piece)[-SAID_BYTES:]
+        heard = self._held + piece
+        last = heard.rfind(b"\n", 0, -1) + 1
+        holds = heard.startswith(b"{", last) and len(heard) - last <= SAID_BYTES
+        self._held = heard[last:] if holds else b""
+        return heard[:last] if holds else heard
+
+    def rest(self) -> bytes:
+        """That was all; what is still to pass on."""
+        return b"" if printed_error(self.text, "") else self._held
+
+
+def _pass_on(said: bytes) -> None:
+    sys.stderr.buffer.write(said)
+    sys.stderr.flush()
 
 
 async def _ended(process: asyncio.subprocess.Process) -> None:
@@ -164,15 +196,3 @@ async def _ended(process: asyncio.subprocess.Process) -> None:
     except TimeoutError:
         process.kill()
         await process.wait()
-
-
-def stop_with_parent(stop: asyncio.Event) -> None:
-    """Set ``stop`` when standard input ends, as it does when whoever holds its other end is gone."""
-    loop = asyncio.get_running_loop()
-
-    def read() -> None:
-        while os.read(0, 4096):
-            pass
-        loop.call_soon_threadsafe(stop.set)
-
-    threading.Thread(target=read, name="corpgrid-parent", daemon=True).start()

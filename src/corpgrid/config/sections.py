@@ -30,7 +30,7 @@ class SchedulerConfig:
     trusted_devices: Path = located(Path, "{config}/trusted_devices", "public keys of the operator's devices")
     listen: str = located(str, "{address}", "unix:PATH in a folder of mode 0700, or a loopback HOST:PORT")
     store: str = setting("", "URL of the database; empty: SQLite in the folder")
-    blobs: str = setting("", "URL of the object store; empty: files in the folder")
+    blobs: str = setting("", "s3://BUCKET/PREFIX?endpoint=URL, gs:// or az://; empty: files in the folder")
     heartbeat_seconds: float = setting(5.0, "how often a working agent renews its leases", 0.05, 3600)
     lease_ttl_seconds: float = setting(20.0, "life of a lease; at least two heartbeats", 0.1, DAY_SECONDS)
     poll_wait_seconds: float = setting(20.0, "how long a poll that found no work is held open", 0.05, 3600)
@@ -57,7 +57,9 @@ class AgentConfig:
 
     folder: Path = located(Path, "{data}/agent", "where it keeps its key, its cache and its work")
     trusted_keys: Path = located(Path, "{config}/trusted_keys", "public keys whose jobs it runs")
-    address: str = located(str, "{address}", "address of the scheduler")
+    address: str = located(
+        str, "{address}", "address of the scheduler, or of several equal ones, with commas between them"
+    )
     owner: str = located(str, "{user}", "whose it is; copies of a task never share an owner")
     site: str = setting("default", "where it stands")
     name: str = setting("", "what people call it; empty: its host name")
@@ -100,7 +102,9 @@ class AgentConfig:
 class ClientConfig:
     """``[client]``: the command line and the library."""
 
-    address: str = located(str, "{address}", "address of the scheduler")
+    address: str = located(
+        str, "{address}", "address of the scheduler, or of several equal ones, with commas between them"
+    )
     key_file: Path = located(Path, "{config}/submitter.pem", "private key that signs jobs and bundles")
     cache_folder: Path = located(Path, "{cache}", "wheels and bundles kept for the next job")
     tenant: str = setting("default", "on whose account jobs run")

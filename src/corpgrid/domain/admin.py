@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from corpgrid.domain.attempt import LIVE, AttemptState
 from corpgrid.domain.device import Device, DeviceState
 from corpgrid.domain.dispatch import may_work
@@ -16,6 +14,7 @@ from corpgrid.domain.job import TERMINAL, Counts, Job, JobState, TaskState
 from corpgrid.domain.leases import accepts, expired, extend, renew
 from corpgrid.domain.messages import AgentStatus, RegisterReply, Reply
 from corpgrid.domain.reputation import OutcomeKind
+from corpgrid.domain.rows import changed
 from corpgrid.domain.rules import GridRules
 from corpgrid.domain.verification import audit_rate, error_bound, initial_copies
 from corpgrid.errors import ConflictError, NotFoundError
@@ -50,7 +49,8 @@ def submit(draft: Draft, event: JobSubmitted) -> None:
         audit_rate=rate,
         error_bound=error_bound(rate, tasks=spec.arguments.tasks, devices=devices),
     )
-    draft.add_job(NewJob(job=job, spec=spec, envelope=event.envelope, copies=initial_copies(spec.verify)))
+    copies = initial_copies(spec.verify)
+    draft.add_job(NewJob(job, spec, event.envelope, copies, event.attachments, event.payload))
     draft.note("job.submitted", job.id, event.submitter, f"{job.tasks} tasks")
     draft.replies[event.ticket] = job
 
@@ -81,7 +81,7 @@ def register(draft: Draft, intake: Intake, event: DeviceRegistered, rules: GridR
     for lease in draft.leases_of(event.device):
         if lease.epoch not in request.held:
             _release_lease(draft, intake, lease.epoch, AttemptState.STOPPED, "agent_restarted")
-    device = replace(
+    device = changed(
         base,
         name=request.name,
         facts=request.facts,
@@ -124,8 +124,8 @@ def note_status(draft: Draft, status: AgentStatus, rules: GridRules, *, complete
             draft.put_lease(renew(lease, now=draft.now, ttl_seconds=rules.settings.lease_ttl_seconds))
     facts = device.facts
     if facts.thermal_headroom != status.thermal_headroom or facts.disk_free_bytes != status.disk_free_bytes:
-        facts = replace(facts, thermal_headroom=status.thermal_headroom, disk_free_bytes=status.disk_free_bytes)
-    device = replace(
+        facts = changed(facts, thermal_headroom=status.thermal_headroom, disk_free_bytes=status.disk_free_bytes)
+    device = changed(
         device,
         facts=facts,
         power=status.power,
@@ -173,7 +173,7 @@ def set_device(draft: Draft, event: DeviceSet) -> None:
     if event.state is DeviceState.QUARANTINED:
         quarantine(draft, device, event.reason)
     else:
-        draft.put_device(replace(device, state=event.state, reason=event.reason))
+        draft.put_device(changed(device, state=event.state, reason=event.reason))
         draft.note(f"device.{event.state}", device.id, "user", event.reason)
     draft.replies[event.ticket] = draft.device(device.id)
 
@@ -195,8 +195,11 @@ def sweep(draft: Draft, intake: Intake, event: Swept) -> None:
     """Time passed: end leases that ran out, wake due tasks, run a quarantined device's unchecked work again."""
     if event.outage_seconds > 0:
         draft.extend_leases_seconds = event.outage_seconds
-        for lease in draft.view.leases.values():
-            draft.put_lease(extend(lease, event.outage_seconds))
+        for epoch in draft.view.leases:
+            # As this tick leaves it: one that ended a moment ago must not come back, nor one that never arrived.
+            lease = draft.lease(epoch)
+            if lease is not None and lease.until > 0.0:
+                draft.put_lease(extend(lease, event.outage_seconds))
         return
     for epoch in draft.view.expired:
         _expire(draft, intake, epoch)

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 from random import Random
 from typing import NamedTuple
@@ -19,10 +18,11 @@ from corpgrid.domain.attempt import LIVE, Attempt, AttemptState, Lease
 from corpgrid.domain.device import Device, DeviceState
 from corpgrid.domain.draft import Draft
 from corpgrid.domain.events import Polled
-from corpgrid.domain.ids import DeviceId, JobId, OwnerId, SiteId, TaskKey
+from corpgrid.domain.ids import DeviceId, Epoch, JobId, OwnerId, SiteId, TaskKey
 from corpgrid.domain.job import JobState, Purpose, Task, TaskState, VerifyMode
 from corpgrid.domain.messages import Grant, GrantedTask
 from corpgrid.domain.placement import WEIGHTS, DeviceColumns, Want, Weights, match
+from corpgrid.domain.rows import changed
 from corpgrid.domain.rules import GridRules
 from corpgrid.domain.verification import audit_coin
 
@@ -32,6 +32,7 @@ _ANYBODY = Weights(
 )
 _PLACEABLE = frozenset({TaskState.READY, TaskState.LEASED, TaskState.PROVISIONAL})
 _FAULTY = frozenset({AttemptState.CRASHED, AttemptState.REFUSED})
+_LEASED = TaskState.LEASED
 
 
 class _Group(NamedTuple):
@@ -74,20 +75,22 @@ def may_work(device: Device) -> bool:
 
 def dispatch(draft: Draft, idle: Sequence[Waiting], rules: GridRules, rng: Random) -> dict[int, list[Grant]]:
     """Place ready tasks on waiting devices; the grants by ticket."""
-    groups = _groups(draft, rules, most=sum(entry.free for entry in idle)) if idle else {}
-    given: dict[tuple[int, JobId], list[TaskKey]] = {}
+    groups = _groups(draft, rules, most=sum(entry.free for entry in idle)) if idle else None
+    if not groups:
+        return {}
+    given: dict[tuple[int, JobId], list[Task]] = {}
     free = [entry.free for entry in idle]
-    checks = {group: keys for group, keys in groups.items() if group.purpose is not Purpose.PRIMARY}
-    work = {group: keys for group, keys in groups.items() if group.purpose is Purpose.PRIMARY}
+    checks = {group: tasks for group, tasks in groups.items() if group.purpose is not Purpose.PRIMARY}
+    work = {group: tasks for group, tasks in groups.items() if group.purpose is Purpose.PRIMARY}
     # Checks go first: the sooner a liar is found, the less is done again.  They are few, and which of the devices least
     # alike they go to is a matter of chance, so that nobody can work to become the auditor of a friend.
     for part, weights in ((checks, _ANYBODY), (work, WEIGHTS)):
         if part and any(free):
             _place(draft, idle, free, part, given, weights=weights, rules=rules, rng=rng)
     grants: dict[int, list[Grant]] = {}
-    for (place, job), keys in given.items():
+    for (place, job), tasks in given.items():
         entry = idle[place]
-        grants.setdefault(entry.event.ticket, []).append(_grant(draft, entry.device.id, job, keys, rules))
+        grants.setdefault(entry.event.ticket, []).append(_grant(draft, entry.device.id, job, tasks, rules))
     return grants
 
 
@@ -95,44 +98,46 @@ def _place(  # noqa: PLR0913 - one step of dispatch, by keyword where it is not 
     draft: Draft,
     idle: Sequence[Waiting],
     free: list[int],
-    groups: Mapping[_Group, list[TaskKey]],
-    given: dict[tuple[int, JobId], list[TaskKey]],
+    groups: Mapping[_Group, list[Task]],
+    given: dict[tuple[int, JobId], list[Task]],
     *,
     weights: Weights,
     rules: GridRules,
     rng: Random,
 ) -> None:
     """Match groups with devices, and take what is given from ``free``."""
-    wants = [_want(draft, group, keys) for group, keys in groups.items()]
+    wants = [_want(draft, group, len(tasks)) for group, tasks in groups.items()]
     columns = DeviceColumns.of([entry.device for entry in idle], free=free)
-    keys_of = [iter(keys) for keys in groups.values()]
+    tasks_of = [iter(tasks) for tasks in groups.values()]
     for placement in match(
         wants, columns, now=draft.now, rng=rng, weights=weights, seen_within_seconds=rules.seen_within_seconds
     ):
         free[placement.device] -= placement.count
         chosen = given.setdefault((placement.device, wants[placement.want].job), [])
-        chosen.extend(islice(keys_of[placement.want], placement.count))
+        chosen.extend(islice(tasks_of[placement.want], placement.count))
 
 
-def _groups(draft: Draft, rules: GridRules, *, most: int) -> dict[_Group, list[TaskKey]]:
-    groups: dict[_Group, list[TaskKey]] = {}
-    fresh: dict[JobId, list[TaskKey]] = {}
+def _groups(draft: Draft, rules: GridRules, *, most: int) -> dict[_Group, list[Task]]:
+    """Tasks that want a device, by who may take them."""
+    groups: dict[_Group, list[Task]] = {}
+    fresh: dict[JobId, list[Task]] = {}
     present = sum(presence.active for presence in draft.view.owners.values())
     for key in draft.ready(most):
-        task, job = draft.task(key), draft.job(key[0])
+        task = draft.task(key)
         if task is None or task.open == 0 or task.state not in _PLACEABLE:
             continue
-        if job is None or job.state is not JobState.RUNNING:
+        alike = None if task.attempts else fresh.get(task.job)
+        if alike is not None:
+            alike.append(task)
+        elif (job := draft.job(task.job)) is None or job.state is not JobState.RUNNING:
             continue
-        if task.attempts == 0:
-            keys = fresh.get(task.job)
-            if keys is None:
-                trusted_only = draft.spec(task.job).verify.mode is VerifyMode.TRUSTED
-                group = _Group(job=task.job, purpose=Purpose.PRIMARY, require_trusted=trusted_only)
-                keys = fresh[task.job] = groups.setdefault(group, [])
-            keys.append(key)
+        elif task.attempts:
+            groups.setdefault(_group_of(draft, task, present, rules), []).append(task)
         else:
-            groups.setdefault(_group_of(draft, task, present, rules), []).append(key)
+            trusted_only = draft.spec(job.id).verify.mode is VerifyMode.TRUSTED
+            group = _Group(job=job.id, purpose=Purpose.PRIMARY, require_trusted=trusted_only)
+            fresh[job.id] = groups.setdefault(group, [])
+            fresh[job.id].append(task)
     return groups
 
 
@@ -173,13 +178,13 @@ def _trusted(draft: Draft, device: DeviceId) -> bool:
     return row is not None and row.trusted
 
 
-def _want(draft: Draft, group: _Group, keys: Sequence[TaskKey]) -> Want:
+def _want(draft: Draft, group: _Group, count: int) -> Want:
     spec = draft.spec(group.job)
     return Want(
         job=group.job,
         requirements=spec.requirements,
         verify_mode=spec.verify.mode,
-        count=len(keys),
+        count=count,
         excluded_owners=group.excluded_owners,
         excluded_devices=group.excluded_devices,
         placed_sites=group.placed_sites,
@@ -190,25 +195,39 @@ def _want(draft: Draft, group: _Group, keys: Sequence[TaskKey]) -> Want:
     )
 
 
-def _grant(draft: Draft, device_id: DeviceId, job: JobId, keys: Sequence[TaskKey], rules: GridRules) -> Grant:
+def _grant(draft: Draft, device_id: DeviceId, job: JobId, tasks: Sequence[Task], rules: GridRules) -> Grant:
+    """Give a device these tasks of a job, under a lease of their own."""
     device = draft.device(device_id)
     assert device is not None
-    epoch, ttl = draft.grant_epoch(), rules.settings.lease_ttl_seconds
-    granted = []
-    for key in keys:
-        task = draft.task(key)
-        assert task is not None
-        index, number, purpose = task.index, task.attempts, task.purpose
-        granted.append(GrantedTask(index, number))
-        draft.add_attempt(Attempt(job, index, number, device.id, device.owner, device.site, purpose, epoch))
-        state = TaskState.LEASED if task.state is TaskState.READY else task.state
-        # Positional, as above: this is made for every task that is granted, and keywords cost twice as much.
-        copies = (purpose, task.open - 1, task.live + 1, number + 1, task.failures, task.accepted)
-        draft.put_task(task, Task(job, index, state, *copies))
-    draft.put_lease(
-        Lease(
-            epoch=epoch, device=device.id, job=job, granted_at=draft.now, until=draft.now + ttl, remaining=len(granted)
-        )
-    )
-    draft.put_device(replace(device, leased=device.leased + len(granted)))
-    return Grant(epoch=epoch, job=job, tasks=tuple(granted), ttl_seconds=ttl)
+    epoch, count, ttl = draft.grant_epoch(), len(tasks), rules.settings.lease_ttl_seconds
+    _give_fresh(draft, device, epoch, [task for task in tasks if not task.attempts])
+    for task in tasks:
+        if task.attempts:
+            _give_again(draft, device, epoch, task)
+    until = draft.now + ttl
+    draft.put_lease(Lease(epoch=epoch, device=device.id, job=job, granted_at=draft.now, until=until, remaining=count))
+    draft.put_device(changed(device, leased=device.leased + count))
+    granted = tuple([GrantedTask(task.index, task.attempts) for task in tasks])
+    return Grant(epoch=epoch, job=job, tasks=granted, ttl_seconds=ttl)
+
+
+def _give_fresh(draft: Draft, device: Device, epoch: Epoch, tasks: Sequence[Task]) -> None:
+    """Tasks that nobody tried get their first attempt: all make the same move, so it is checked and counted once."""
+    if not tasks:
+        return
+    name, owner, site = device.id, device.owner, device.site
+    given: dict[TaskKey, Task] = {}
+    for job, index, _, purpose, wanted, *_ in tasks:
+        # Positional: this is done for every task that is granted, and keywords cost twice as much.
+        draft.add_first_attempt((job, index), Attempt(job, index, 0, name, owner, site, purpose, epoch))
+        given[job, index] = Task(job, index, _LEASED, purpose, wanted - 1, 1, 1)
+    old = tasks[0]
+    draft.put_moved(old, given[old.job, old.index], given)
+
+
+def _give_again(draft: Draft, device: Device, epoch: Epoch, task: Task) -> None:
+    job, index, number, purpose = task.job, task.index, task.attempts, task.purpose
+    draft.add_attempt(Attempt(job, index, number, device.id, device.owner, device.site, purpose, epoch))
+    state = TaskState.LEASED if task.state is TaskState.READY else task.state
+    copies = (purpose, task.open - 1, task.live + 1, number + 1, task.failures, task.accepted)
+    draft.put_task(task, Task(job, index, state, *copies))

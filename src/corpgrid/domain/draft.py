@@ -7,13 +7,15 @@ equal to its tasks, and in the end gives the ``Effects``.  A row that is put twi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any
 
 from corpgrid.domain.attempt import ATTEMPT_MOVES, Attempt, Lease
 from corpgrid.domain.device import DEVICE_MOVES, Device, DeviceState
 from corpgrid.domain.effects import AuditEntry, Checkpoint, Effects, NewJob, Standing, StoredBatch, View
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, TaskKey, task_text
 from corpgrid.domain.job import TASK_MOVES, TERMINAL, Counts, Job, JobSpec, JobState, Task, TaskState
+from corpgrid.domain.rows import changed
 from corpgrid.errors import IllegalMoveError
 
 _COLUMN: Mapping[TaskState, int] = {state: Counts._fields.index(state.value) for state in TaskState}
@@ -92,7 +94,7 @@ class Draft:
         tally = self.tally(job)
         counts = Counts(*(old + change for old, change in zip(before.counts, delta[:_UNSETTLED], strict=True)))
         assert min(counts) >= 0, (job, before.counts, delta)
-        return replace(
+        return changed(
             row,
             counts=counts,
             unsettled=before.unsettled + delta[_UNSETTLED],
@@ -101,6 +103,11 @@ class Draft:
             mismatches=before.mismatches + tally.mismatches,
             rev=before.rev + (new is None),
         )
+
+    def unsettled(self, job: JobId) -> int:
+        """How many tasks of a job of the view still want or hold a device, as this tick leaves them."""
+        before, delta = self.view.jobs[job], self._deltas.get(job)
+        return self._jobs.get(job, before).unsettled if delta is None else before.unsettled + delta[_UNSETTLED]
 
     def tally(self, job: JobId) -> Tally:
         """What this tick adds to a job's numbers."""
@@ -132,24 +139,39 @@ class Draft:
         if new == old:
             return
         if new.state is not old.state:
-            if new.state not in TASK_MOVES[old.state]:
-                raise IllegalMoveError(
-                    f"task {task_text((old.job, old.index))}",
-                    old=old.state,
-                    new=new.state,
-                    story=tuple(map(str, self.attempts((old.job, old.index)))),
-                )
+            self._check_move(old, new.state)
             if new.state in TERMINAL:
-                new = new._replace(final_rev=self.next_rev(new.job))
+                new = Task(*new[:-1], self.next_rev(new.job))
         assert new.open >= 0, new
         assert new.live >= 0, new
-        delta = self._deltas.get(new.job)
-        if delta is None:
-            delta = self._deltas[new.job] = [0] * (_UNSETTLED + 1)
-        delta[_COLUMN[old.state]] -= 1
-        delta[_COLUMN[new.state]] += 1
-        delta[_UNSETTLED] += old.settled - new.settled
+        self._count_moves(new.job, old.state, new.state, 1, old.settled - new.settled)
         self._tasks[(new.job, new.index)] = new
+
+    def put_moved(self, old: Task, new: Task, tasks: Mapping[TaskKey, Task]) -> None:
+        """Change tasks of one job that all make the move from ``old`` to ``new``, of which these are an example.
+
+        Raises:
+            IllegalMoveError: the chart does not allow the move.
+        """
+        self._check_move(old, new.state)
+        assert (new.state in TERMINAL) == (new.final_rev > 0), new
+        self._count_moves(new.job, old.state, new.state, len(tasks), len(tasks) * (old.settled - new.settled))
+        self._tasks.update(tasks)
+
+    def _check_move(self, old: Task, state: TaskState) -> None:
+        if state is old.state or state in TASK_MOVES[old.state]:
+            return
+        key = (old.job, old.index)
+        story = tuple(map(str, self.attempts(key)))
+        raise IllegalMoveError(f"task {task_text(key)}", old=old.state, new=state, story=story)
+
+    def _count_moves(self, job: JobId, old: TaskState, new: TaskState, count: int, unsettled: int) -> None:
+        delta = self._deltas.get(job)
+        if delta is None:
+            delta = self._deltas[job] = [0] * (_UNSETTLED + 1)
+        delta[_COLUMN[old]] -= count
+        delta[_COLUMN[new]] += count
+        delta[_UNSETTLED] += unsettled
 
     # -- attempts
 
@@ -159,6 +181,21 @@ class Draft:
         if found is None:
             found = self._attempts[key] = list(self.view.attempts.get(key, ()))
         return found
+
+    def only_attempt(self, key: TaskKey) -> Attempt | None:
+        """The attempt of a task that has had but one."""
+        rows = self._attempts.get(key) or self.view.attempts.get(key)
+        return rows[0] if rows is not None and len(rows) == 1 else None
+
+    def put_only_attempt(self, key: TaskKey, attempt: Attempt) -> None:
+        """Change the one attempt of a task of the view, from live to its end."""
+        self._attempts[key] = [attempt]
+        self._changed_attempts[(key, attempt.number)] = attempt
+
+    def add_first_attempt(self, key: TaskKey, attempt: Attempt) -> None:
+        """A new attempt of a task that had none."""
+        self._attempts[key] = [attempt]
+        self._new_attempts[(key, attempt.number)] = attempt
 
     def add_attempt(self, attempt: Attempt) -> None:
         """A new attempt."""
@@ -256,15 +293,18 @@ class Draft:
         """Jobs with a change in this tick, of those that stood before it."""
         return [job for job in dict.fromkeys([*self._jobs, *self._deltas]) if job in self.view.jobs]
 
-    def close_job(self, row: Job) -> Job:
+    def close_job(self, row: Job, *, error_bound: float) -> Job:
         """End a job whose tasks all ended or are provisional: the provisional ones become final with it."""
         counts = row.counts
         if counts.provisional:
             self.finalised.append(row.id)
-        state = JobState.FAILED if counts.failed else JobState.DONE
-        moved = counts._replace(final=counts.final + counts.provisional, provisional=0)
-        reason = f"{counts.failed} of {row.tasks} tasks failed" if counts.failed else ""
-        return self._set_counts(replace(row, state=state, finished_at=self.now, reason=reason), moved)
+        return self._end_job(
+            row,
+            counts._replace(final=counts.final + counts.provisional, provisional=0),
+            state=JobState.FAILED if counts.failed else JobState.DONE,
+            reason=f"{counts.failed} of {row.tasks} tasks failed" if counts.failed else "",
+            error_bound=error_bound,
+        )
 
     def cancel_job(self, row: Job, *, reason: str) -> Job:
         """End a job now; nothing of it that is not final counts any more."""
@@ -272,22 +312,19 @@ class Draft:
         gone = counts.waiting + counts.ready + counts.leased + counts.provisional
         moved = Counts(final=counts.final, failed=counts.failed, cancelled=counts.cancelled + gone)
         self.cancelled.append(row.id)
-        return self._set_counts(
-            replace(row, state=JobState.CANCELLED, finished_at=self.now, reason=reason, unsettled=0), moved
-        )
+        return self._end_job(row, moved, state=JobState.CANCELLED, reason=reason, unsettled=0)
 
-    def _set_counts(self, row: Job, counts: Counts) -> Job:
-        before = self.view.jobs[row.id]
+    def _end_job(self, row: Job, counts: Counts, **changes: Any) -> Job:
         self._deltas.pop(row.id, None)
-        done = replace(row, counts=counts, rev=before.rev + 1)
-        self._jobs[row.id] = done
+        rev = self.next_rev(row.id)
+        done = self._jobs[row.id] = changed(row, counts=counts, rev=rev, finished_at=self.now, **changes)
         return done
 
     def effects(self) -> Effects:
         """Everything that changed."""
         jobs = tuple(self.counted(job) if job in self._deltas else self._bumped(job) for job in self.touched_jobs())
         return Effects(
-            new_jobs=tuple(new._replace(job=self.counted(job)) for job, new in self._new_jobs.items()),
+            new_jobs=tuple(NewJob(self.counted(job), *new[1:]) for job, new in self._new_jobs.items()),
             jobs=jobs,
             tasks=tuple(self._tasks.values()),
             new_attempts=tuple(self._new_attempts.values()),
@@ -306,4 +343,4 @@ class Draft:
 
     def _bumped(self, job: JobId) -> Job:
         row, before = self._jobs[job], self.view.jobs[job]
-        return row if row.rev > before.rev else replace(row, rev=before.rev + 1)
+        return row if row.rev > before.rev else changed(row, rev=before.rev + 1)

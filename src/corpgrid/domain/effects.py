@@ -113,12 +113,20 @@ class View:
 
 
 class NewJob(NamedTuple):
-    """A job's first row, the envelope that its submitter signed, and how many copies of each task it wants at first."""
+    """A job's first row, the envelope that its submitter signed, and how many copies of each task it wants at first.
+
+    Attributes:
+        attachments: small blobs that are this job's alone (its list of pages, its only page), kept in its own rows: the
+            commit that takes the job takes them too.
+        payload: the encoded specification, where it is at hand; else whoever needs it encodes ``spec``.
+    """
 
     job: Job
     spec: JobSpec
     envelope: bytes
     copies: int
+    attachments: tuple[tuple[Digest, bytes], ...] = ()
+    payload: bytes = b""
 
 
 class StoredBatch(NamedTuple):

@@ -8,20 +8,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from corpgrid.domain.device import DeviceState
-from corpgrid.domain.ids import DeviceId, JobId, KeyId
+from corpgrid.domain.ids import DeviceId, Digest, JobId, KeyId
 from corpgrid.domain.job import JobSpec
 from corpgrid.domain.messages import AgentStatus, Batch, CheckpointRequest, RegisterRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobSubmitted:
-    """A verified specification arrived with its signed envelope, and its blobs are stored."""
+    """A verified specification arrived with its signed envelope; its blobs are stored, or in ``attachments``.
+
+    ``payload`` is what was signed, the encoded specification, where it is at hand.
+    """
 
     ticket: int
     job: JobId
     spec: JobSpec
     envelope: bytes
     submitter: KeyId
+    payload: bytes = b""
+    attachments: tuple[tuple[Digest, bytes], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

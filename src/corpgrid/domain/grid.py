@@ -83,7 +83,7 @@ def need(events: Iterable[Event], rules: GridRules) -> Need:
 def _need_batches(batches: Sequence[Batch], tasks: set[TaskKey], jobs: set[JobId]) -> None:
     for batch in batches:
         jobs.add(batch.job)
-        tasks.update((batch.job, item.index) for item in batch.items)
+        tasks.update([(batch.job, item.index) for item in batch.items])
 
 
 def decide(view: View, events: Sequence[Event], *, rng: Random, rules: GridRules) -> Effects:
@@ -136,7 +136,7 @@ def _report(draft: Draft, intake: Intake, event: Event, rules: GridRules) -> Rep
     reply = admin.note_status(draft, status, rules, complete=isinstance(event, Polled))
     if isinstance(event, Checkpointed):
         admin.checkpointed(draft, event)
-    return replace(reply, received=received)
+    return replace(reply, received=received) if received else reply
 
 
 def _still(draft: Draft, status: AgentStatus) -> Reply:
@@ -165,8 +165,9 @@ def _settle_lonely(draft: Draft, intake: Intake, rules: GridRules) -> None:
 
     A trusted device's result waits for no auditor; a dispute waits for another owner's word, but not for ever.
     """
+    tried = draft.view.attempts
     for key in draft.view.ready:
-        task = draft.task(key)
+        task = draft.task(key) if key in tried else None
         if task is None or not task.open or task.live or task.purpose is Purpose.PRIMARY:
             continue
         job = draft.job(task.job)
@@ -179,9 +180,9 @@ def _settle_lonely(draft: Draft, intake: Intake, rules: GridRules) -> None:
 
 
 def _answer(draft: Draft, poll: Polled, reply: Reply, grants: Sequence[Grant]) -> None:
-    """Answer a poll, unless it can go on waiting."""
+    """Answer a poll, unless it can go on waiting: for work, or (it wants none) for the word that it may go on."""
     brings = poll.first and (poll.batches or reply.lost)
-    if grants or brings or poll.due or not reply.should_continue:
+    if grants or brings or poll.due or reply.should_continue != (poll.wanted > 0):
         draft.replies[poll.ticket] = PollReply(
             should_continue=reply.should_continue,
             message=reply.message,
@@ -191,21 +192,21 @@ def _answer(draft: Draft, poll: Polled, reply: Reply, grants: Sequence[Grant]) -
         )
 
 
-def _bounded(draft: Draft, row: Job) -> Job:
-    """The job with the bound that its audits reached, not the one that its rate promised."""
+def _error_bound(draft: Draft, row: Job) -> float:
+    """The bound that the job's audits reached, not the one that its rate promised."""
     if draft.spec(row.id).verify.mode is not VerifyMode.AUDIT:
-        return row
+        return row.error_bound
     devices = sum(presence.active for presence in draft.view.owners.values())
-    reached = min(row.audits / row.tasks, 1.0)
-    return replace(row, error_bound=error_bound(reached, tasks=row.tasks, devices=devices))
+    return error_bound(min(row.audits / row.tasks, 1.0), tasks=row.tasks, devices=devices)
 
 
 def _close_jobs(draft: Draft) -> None:
     """Close every job that wants nothing more, unless a result in it has just lost its credit."""
     if draft.quarantined:
         return
-    for job in draft.view.jobs:
-        row = draft.counted(job)
-        if row.state is JobState.RUNNING and row.unsettled == 0 and job not in draft.view.tainted_jobs:
-            closed = draft.close_job(_bounded(draft, row))
+    for job, before in draft.view.jobs.items():
+        row = draft.job(job) or before
+        if row.state is JobState.RUNNING and draft.unsettled(job) == 0 and job not in draft.view.tainted_jobs:
+            row = draft.counted(job)
+            closed = draft.close_job(row, error_bound=_error_bound(draft, row))
             draft.note("job.closed", job, "scheduler", closed.state)

@@ -8,23 +8,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from functools import partial
-from hashlib import blake2b
 
 from corpgrid.domain.attempt import LIVE, Attempt, AttemptState
-from corpgrid.domain.device import Device, DeviceState, Facts
+from corpgrid.domain.audits import Audits
+from corpgrid.domain.device import Device, DeviceState
 from corpgrid.domain.draft import Draft
-from corpgrid.domain.effects import Standing, StoredBatch
-from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, TaskKey, task_text
-from corpgrid.domain.job import ComparatorKind, Job, JobSpec, JobState, Purpose, Task, TaskState, VerifyMode
+from corpgrid.domain.effects import StoredBatch
+from corpgrid.domain.ids import DeviceId, Epoch, JobId, TaskKey, task_text
+from corpgrid.domain.job import ComparatorKind, JobSpec, JobState, Purpose, Task, TaskState, VerifyMode
 from corpgrid.domain.leases import accepts, retry_delay_seconds
 from corpgrid.domain.messages import Batch, Item, Outcome
+from corpgrid.domain.plain_results import PlainResults
 from corpgrid.domain.reputation import OutcomeKind, Tier, observe, tier
+from corpgrid.domain.rows import changed
 from corpgrid.domain.rules import GridRules
-from corpgrid.domain.verification import DRAWS, Circumstances, Verdict, judge, keyed_draws
+from corpgrid.domain.verification import Circumstances, Verdict, judge
 
 _OUT = frozenset({DeviceState.QUARANTINED, DeviceState.REVOKED})
 _WITHOUT_COPY = frozenset({AttemptState.EXPIRED, AttemptState.CRASHED, AttemptState.STOPPED, AttemptState.REFUSED})
@@ -43,36 +44,44 @@ class Intake:
     def __init__(self, draft: Draft, rules: GridRules) -> None:
         self.draft = draft
         self.rules = rules
+        self._audits = Audits(draft, rules)
         self._payloads = dict(draft.view.payloads)
         self._circumstances: dict[JobId, Circumstances] = {}
         self._barred: set[DeviceId] = set()
-        self._ended: Counter[Epoch] = Counter()
-        self._committed: Counter[tuple[DeviceId, Digest]] = Counter()
-        self._draws: dict[tuple[JobId, int, int], tuple[float, ...]] = {}
-        self._shapes: dict[DeviceId, Digest] = {}
+        self._ended: defaultdict[Epoch, int] = defaultdict(int)
 
     def take(self, device: DeviceId, batch: Batch) -> int:
         """Take one verified batch; how many of its items counted."""
         draft = self.draft
-        job = draft.job(batch.job)
+        job, row = draft.job(batch.job), draft.device(device)
         if job is None or job.state is not JobState.RUNNING:
             return 0
-        row = draft.device(device)
         if row is not None and row.state in _OUT:
             self._barred.add(device)
-        number, counted, returned = draft.next_batch, 0, 0
-        for position, item in enumerate(batch.items):
-            if self._take_item(device, batch, item, number, position):
-                counted += 1
-                returned += item.outcome is Outcome.RESULT
+        number = draft.next_batch
+        counted, returned = self._take_items(device, batch, number)
         if counted:
-            draft.next_batch += 1
+            draft.next_batch = number + 1
             draft.batches.append(StoredBatch(number=number, job=batch.job, device=device, content=batch.content))
             draft.tally(batch.job).executions += returned
             self._reward(device, returned)
         self._close_leases()
-        self._keep_standings()
+        self._audits.keep()
         return counted
+
+    def _take_items(self, device: DeviceId, batch: Batch, number: int) -> tuple[int, int]:
+        """Take what the batch brings; how many items counted, and how many of them are results."""
+        counted = returned = 0
+        barred = device in self._barred
+        plain = None if barred else PlainResults.of(self.draft, self._audits, device, batch, self._given(batch.job))
+        for position, item in enumerate(batch.items):
+            if plain is not None and plain.take(device, item, position):
+                self._ended[item.epoch] += 1
+            elif self._take_item(device, batch, item, number, position):
+                counted += 1
+                returned += item.outcome is Outcome.RESULT
+        taken = plain.close() if plain is not None else 0
+        return counted + taken, returned + taken
 
     def release(self, attempts: Iterable[Attempt], state: AttemptState, reason: str) -> None:
         """End live attempts that brought nothing."""
@@ -85,7 +94,7 @@ class Intake:
         attempt = self.draft.attempts((task.job, task.index))[task.accepted]
         self.draft.put_attempt(attempt._replace(state=AttemptState.REJECTED, reason="device quarantined"))
         self._judge((task.job, task.index), task, live=task.live, failures=task.failures)
-        self._keep_standings()
+        self._audits.keep()
 
     def give_up_dispute(self, task: Task) -> None:
         """Fail a task on which nobody agrees, if nobody is there who could still decide."""
@@ -201,14 +210,6 @@ class Intake:
                 self.draft.put_lease(lease._replace(remaining=lease.remaining - count))
         self._ended.clear()
 
-    def _keep_standings(self) -> None:
-        """What devices committed beyond their probation, counted once a batch."""
-        for (device, bundle), count in self._committed.items():
-            standing = self.draft.standing(device, bundle)
-            assert standing is not None
-            self.draft.put_standing(standing._replace(returned=standing.returned + count))
-        self._committed.clear()
-
     def _mark(self, key: TaskKey, verdict: Verdict) -> None:
         """Write into the attempts what the verdict says of them, and into their devices what that says of these."""
         attempts = self.draft.attempts(key)
@@ -245,7 +246,7 @@ class Intake:
         if row is None or not returned:
             return
         availability = observe(row.availability, OutcomeKind.SUCCESS, now=self.draft.now, count=returned)
-        self.draft.put_device(replace(row, completed=row.completed + returned, availability=availability))
+        self.draft.put_device(changed(row, completed=row.completed + returned, availability=availability))
 
     def _observe(self, device: DeviceId, kind: OutcomeKind) -> None:
         row = self.draft.device(device)
@@ -262,7 +263,7 @@ class Intake:
                 same=partial(self._same, spec),
                 trusted=self._trusted,
                 tier=self._tier,
-                audit_due=partial(self._audit_due, spec, row),
+                audit_due=partial(self._audits.due, bundle=spec.bundle, rate=row.audit_rate),
                 alone=self._alone,
             )
         return found
@@ -288,50 +289,17 @@ class Intake:
     def _alone(self, attempt: Attempt) -> bool:
         return not any(presence.active for owner, presence in self.draft.view.owners.items() if owner != attempt.owner)
 
-    def _audit_due(self, spec: JobSpec, job: Job, attempt: Attempt) -> bool:
-        device = self.draft.device(attempt.device)
-        assert device is not None
-        shape = self._shapes.get(device.id) or self._shapes.setdefault(device.id, fingerprint(device.facts))
-        standing = self.draft.standing(device.id, spec.bundle)
-        if standing is None or standing.fingerprint != shape:
-            standing = Standing(device=device.id, bundle=spec.bundle, fingerprint=shape)
-        if standing.returned < self.rules.probation_tasks:
-            self.draft.put_standing(standing._replace(returned=standing.returned + 1))
-            return True
-        self._committed[(device.id, spec.bundle)] += 1
-        return self._coin(attempt) < job.audit_rate
-
-    def _coin(self, attempt: Attempt) -> float:
-        """The attempt's draw; one keyed digest gives those of neighbours too."""
-        block, place = divmod(attempt.index, DRAWS)
-        mark = (attempt.job, block, attempt.number)
-        draws = self._draws.get(mark)
-        if draws is None:
-            draws = self._draws[mark] = keyed_draws(self.rules.audit_key, attempt.job, block, attempt.number)
-        return draws[place]
-
 
 def observed(device: Device, kind: OutcomeKind, *, now: float) -> Device:
     """The device after one outcome: it moves correctness or availability, never both."""
     if kind is OutcomeKind.MISMATCH or kind is OutcomeKind.CHECKSUM or kind is OutcomeKind.SUCCESS:
-        return replace(device, correctness=observe(device.correctness, kind, now=now))
-    return replace(device, availability=observe(device.availability, kind, now=now))
+        return changed(device, correctness=observe(device.correctness, kind, now=now))
+    return changed(device, availability=observe(device.availability, kind, now=now))
 
 
 def quarantine(draft: Draft, device: Device, reason: str) -> None:
     """Take a device out of the grid, for good; its leases end now."""
-    draft.put_device(replace(device, state=DeviceState.QUARANTINED, reason=reason))
+    draft.put_device(changed(device, state=DeviceState.QUARANTINED, reason=reason))
     for lease in draft.leases_of(device.id):
         draft.put_lease(lease._replace(until=draft.now))
     draft.note("device.quarantined", device.id, "scheduler", reason)
-
-
-def fingerprint(facts: Facts) -> Digest:
-    """What must not change without a new probation: GPUs, drivers, agent and Python."""
-    shape = (
-        facts.architecture,
-        facts.python,
-        facts.agent_version,
-        [(gpu.uuid, gpu.name, gpu.driver) for gpu in facts.gpus],
-    )
-    return Digest(blake2b(repr(shape).encode(), digest_size=32).digest())

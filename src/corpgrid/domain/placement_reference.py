@@ -25,8 +25,11 @@ class Board:
 
     def take(self, want: Want) -> list[tuple[int, int]]:
         """Place as many tasks of the want as there is room for: device index and count, the best device first."""
+        may = [place for place in range(len(self.devices)) if self._may(want, place)]
+        if len(may) <= 1:
+            return [(place, self._give_all(want.count, place)) for place in may if want.count > 0]
         weights, given, counts = self.circumstances.weights, self.given, dict[int, int]()
-        seats = {place: self._seat(want, place) for place in range(len(self.devices)) if self._may(want, place)}
+        seats = {place: self._seat(want, place) for place in may}
         queue = [(seat.rank(given[place], weights), place) for place, seat in seats.items()]
         heapq.heapify(queue)
         for _ in range(want.count):
@@ -40,6 +43,12 @@ class Board:
             else:
                 heapq.heappop(queue)
         return list(counts.items())
+
+    def _give_all(self, count: int, place: int) -> int:
+        """Give so many to a device that is the only one, as far as it has room; how many it got."""
+        taken = min(count, self.free[place] - self.given[place])
+        self.given[place] += taken
+        return taken
 
     def _may(self, want: Want, place: int) -> bool:
         return not refusals(

@@ -40,6 +40,7 @@ Same = Callable[[Attempt, Attempt], bool]
 _VALID = frozenset({AttemptState.RETURNED, AttemptState.ACCEPTED})
 _COUNTED = frozenset({AttemptState.CRASHED, AttemptState.REFUSED})
 _UNCOUNTED = frozenset({AttemptState.STOPPED})
+_COMPARING = frozenset({VerifyMode.QUORUM, VerifyMode.TIERS})
 
 
 class Verdict(NamedTuple):
@@ -103,6 +104,17 @@ def judge(
             return Verdict(accepted=verdict.accepted, final=True)
         return Verdict(failed=reason)
     return verdict
+
+
+def unchecked(policy: VerifyPolicy, attempt: Attempt, given: Circumstances) -> Verdict | None:
+    """What ``judge`` says of a task whose only copy this is, if it returned and is not to be audited.
+
+    It is the same for all results of one device for one job, so that a batch needs to ask but once.  None: the mode
+    compares every result with others.
+    """
+    if policy.mode in _COMPARING:
+        return None
+    return _judge_results(policy, [attempt], 0, given._replace(audit_due=lambda _: False))
 
 
 def _judge_results(policy: VerifyPolicy, valid: list[Attempt], copies_out: int, given: Circumstances) -> Verdict:

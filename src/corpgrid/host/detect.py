@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 
 from corpgrid.domain.device import Facts
-from corpgrid.ports import GpuProbe, ThermalProbe
+from corpgrid.ports.host import GpuProbe, ThermalProbe
 
 CGROUPS = Path("/sys/fs/cgroup")
 

@@ -27,6 +27,7 @@ MAX_KEY_FILE_BYTES = 64 << 10
 _PRIVATE_MODE = 0o600
 _PUBLIC_MODE = 0o644
 _ROOT = 0
+_SETTLED_SECONDS = 2.0
 # O_NONBLOCK: opening a named pipe must not wait for its writer; O_BINARY: Windows must not touch line ends.
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -91,6 +92,46 @@ def load_keyring(folder: Path) -> Keyring:
         raise NotFoundError(f"there is no folder {folder}", remedy="Make it, and put the trusted public keys there.")
     _check_access(folder, folder.stat(), forbidden_mode=0o022, may_be_roots=True)
     return Keyring(read_public_key(path) for path in sorted(folder.glob("*.pem")))
+
+
+class KeyFolder:
+    """The keyring of a folder as it is at each call; read again only when a file in it, or the folder, has changed.
+
+    Args:
+        folder: as for ``load_keyring``.
+        now: seconds since the epoch.  What changed within the last ``_SETTLED_SECONDS`` is read once more, for a file
+            system's time stamps are coarse: a second change may bear the stamp of the first.
+    """
+
+    def __init__(self, folder: Path, now: Callable[[], float]) -> None:
+        self._folder = folder
+        self._now = now
+        self._marks: list[tuple[str, int, int, int]] = []
+        self._keyring = Keyring()
+
+    def __call__(self) -> Keyring:
+        """The keyring.
+
+        Raises:
+            NotFoundError, TrustError: as ``load_keyring``.
+        """
+        marks = self._marks_now()
+        if not marks or marks != self._marks:
+            self._keyring = load_keyring(self._folder)
+            newest = max((changed for *_, changed in marks), default=0)
+            self._marks = marks if self._now() - newest / 1e9 > _SETTLED_SECONDS else []
+        return self._keyring
+
+    def _marks_now(self) -> list[tuple[str, int, int, int]]:
+        """What tells the folder and each key's file from what they were before."""
+        with suppress(OSError):
+            with os.scandir(self._folder) as entries:
+                files = [(entry.name, entry.stat()) for entry in entries if entry.name.endswith(".pem")]
+            named = [("", self._folder.stat()), *files]
+            return sorted(
+                (name, found.st_ino, found.st_size, max(found.st_mtime_ns, found.st_ctime_ns)) for name, found in named
+            )
+        return []
 
 
 def _parse(path: Path, parse: Callable[[bytes], Key], pem: bytes) -> Key:

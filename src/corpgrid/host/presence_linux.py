@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from corpgrid.host.presence_x11 import X11Idle
-from corpgrid.ports import Clock
+from corpgrid.ports.host import Clock
 
 _LOGIND_FRESH_SECONDS = 0.5
 _LOGIND_RETRY_SECONDS = 60.0

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from corpgrid.errors import SandboxError
-from corpgrid.ports import SandboxSpec
+from corpgrid.ports.sandbox import SandboxSpec
 
 ISOLATION = (
     *("--unshare-all", "--unshare-user", "--disable-userns", "--assert-userns-disabled"),

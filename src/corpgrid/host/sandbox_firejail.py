@@ -33,7 +33,7 @@ from corpgrid.host.sandbox_process import LinuxProcess, Parts
 from corpgrid.host.sandbox_selftest import REMEDIES, probe_gates
 from corpgrid.host.sandbox_tree import ProcessTree, children, open_tree
 from corpgrid.host.sandbox_watch import Watch
-from corpgrid.ports import Gate, SandboxSpec
+from corpgrid.ports.sandbox import Gate, SandboxSpec
 
 PROMISED = frozenset(REMEDIES) - {"host_files", "writes", "environment", "job_user"}
 MORE_REFUSED = ("io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "keyctl")

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from corpgrid.errors import SandboxError
 from corpgrid.host.sandbox_user import JobUser
-from corpgrid.ports import SandboxLimits
+from corpgrid.ports.sandbox import SandboxLimits
 
 ADDRESS_SLACK_BYTES = 1 << 30
 """Addresses that a process may reserve beyond the memory it may use, for mapped libraries and files."""

@@ -39,7 +39,7 @@ from corpgrid.host.sandbox_tree import ProcessTree
 from corpgrid.host.sandbox_user import JobUser, choose_job_user, require_readable
 from corpgrid.host.sandbox_watch import Watch
 from corpgrid.host.seccomp import filter_program
-from corpgrid.ports import Gate, SandboxSpec
+from corpgrid.ports.sandbox import Gate, SandboxSpec
 
 OOM_SCORE_ADJ = "1000"
 """Where the whole machine runs out of memory, a job goes first, never a program of the owner."""

@@ -21,7 +21,7 @@ from corpgrid.host.cgroup import Cgroup
 from corpgrid.host.sandbox_pipes import PipeReader, PipeWriter
 from corpgrid.host.sandbox_tree import ProcessTree
 from corpgrid.host.sandbox_watch import TICK_SECONDS, Watch
-from corpgrid.ports import SandboxExit
+from corpgrid.ports.sandbox import SandboxExit
 
 CHASE_SECONDS = 0.02
 FREEZER_SECONDS = 0.1

@@ -22,7 +22,7 @@ from pathlib import Path
 from corpgrid.errors import CorpGridError, SandboxError
 from corpgrid.host.sandbox_python import runner_python
 from corpgrid.host.sandbox_user import JobUser
-from corpgrid.ports import Gate, Sandbox, SandboxLimits, SandboxProcess, SandboxSpec
+from corpgrid.ports.sandbox import Gate, Sandbox, SandboxLimits, SandboxProcess, SandboxSpec
 
 PROBE_SECONDS = 20.0
 QUIET_SECONDS = 0.03

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from corpgrid.host import sandbox_usage
 from corpgrid.host.sandbox_tree import ProcessTree
-from corpgrid.ports import SandboxLimits
+from corpgrid.ports.sandbox import SandboxLimits
 
 TICK_SECONDS = 0.1
 WALK_SECONDS_MIN = 2.0

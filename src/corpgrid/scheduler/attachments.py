@@ -6,12 +6,12 @@ are small they travel with the grant; their digests, which the signed specificat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from corpgrid.domain.ids import Digest
 from corpgrid.domain.job import JobSpec
 from corpgrid.errors import CorpGridError
-from corpgrid.ports import Blobs
+from corpgrid.ports.blobs import Blobs
 from corpgrid.scheduler.recent import Recent
 from corpgrid.trust.jobspec import check_page_list
 
@@ -26,9 +26,9 @@ class Attachments:
         self._blobs = blobs
         self._recent: Recent[Digest, bytes] = Recent(_KEEP_BYTES)
 
-    def note(self, blobs: Mapping[Digest, bytes]) -> None:
+    def note(self, blobs: Iterable[tuple[Digest, bytes]]) -> None:
         """These came with a job."""
-        for name, content in blobs.items():
+        for name, content in blobs:
             if len(content) <= _ATTACHED_BYTES:
                 self._recent.put(name, content, size_bytes=len(content))
 

@@ -35,6 +35,11 @@ class Counters:
     results_served: int = 0
     sweeps: int = 0
     blobs_collected: int = 0
+    blob_bytes_in: int = 0
+    """Of blobs that came through this scheduler, submissions and results apart."""
+    blob_bytes_out: int = 0
+    blobs_located: int = 0
+    """Times that somebody was sent to the object store instead."""
 
     def snapshot(self) -> Mapping[str, float]:
         """All numbers by name."""

@@ -2,8 +2,8 @@
 
 * A batch counts for its device alone, and only if that device signed it; every blob that it names must be stored, for
   what is acknowledged must be readable.
-* What was verified is kept by its bytes, the least lately used go first.  A stored batch that equals a verified one is
-  that one; any other is verified before anything of it is shown.
+* What was verified is kept, the least lately used go first: by its bytes, and once it is committed by its number.  A
+  stored batch that equals a verified one is that one; any other is verified before anything of it is shown.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 
+from corpgrid.domain.effects import StoredBatch
 from corpgrid.domain.ids import DeviceId, Digest, digest_text
 from corpgrid.domain.messages import AgentStatus, Batch
 from corpgrid.errors import ConflictError, CorpGridError, DigestError, RefusedError
-from corpgrid.ports import Blobs, Store
+from corpgrid.ports.blobs import Blobs
+from corpgrid.ports.store import Store
 from corpgrid.scheduler.counters import Counters
 from corpgrid.scheduler.recent import Recent
 from corpgrid.trust.keys import PublicKey
@@ -43,6 +45,13 @@ class Evidence:
         self._blobs = blobs
         self._counters = counters
         self._recent: Recent[bytes, Batch] = Recent(keep_bytes)
+        self._committed: Recent[int, Batch] = Recent(keep_bytes)
+
+    def note(self, stored: StoredBatch) -> None:
+        """A batch was committed under its number: whoever reads it next need not ask the store."""
+        batch = self._recent.get(stored.content)
+        if batch is not None:
+            self._committed.put(stored.number, batch, size_bytes=len(stored.content))
 
     async def admit(self, status: AgentStatus, batches: Sequence[Batch], key: PublicKey) -> tuple[Batch, ...]:
         """The batches of a request, verified.
@@ -72,8 +81,11 @@ class Evidence:
         Raises:
             TrustError: what is stored is not what its device signed.
         """
-        stored = await self._store.batches(sorted(set(numbers)))
-        return {number: await self._from_store(number, content) for number, content in stored.items()}
+        wanted = set(numbers)
+        found = {number: batch for number in wanted if (batch := self._committed.get(number)) is not None}
+        beyond = sorted(wanted - found.keys())
+        stored = await self._store.batches(beyond) if beyond else {}
+        return found | {number: await self._from_store(number, content) for number, content in stored.items()}
 
     async def _from_store(self, number: int, content: bytes) -> Batch:
         batch = self._recent.get(content)

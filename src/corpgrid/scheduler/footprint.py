@@ -3,19 +3,21 @@
 A job's specification names its bundle, its page list and its inputs; the page list names the pages of arguments, and
 the bundle's manifest the wheels of its environment.  A job is admitted only if all of them are stored, and while it
 runs none of them may be collected.  What was found to be stored counts as put at that moment (``Blobs.missing``), so
-that no collection under way takes it from a job that is being admitted.
+that no collection under way takes it from a job that is being admitted; and because a collection leaves alone what was
+put lately, the blobs of job after job with the same code are not looked for each time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from corpgrid.domain.ids import Digest, KeyId, digest_text
 from corpgrid.domain.job import JobSpec, JobState
 from corpgrid.errors import ConflictError
-from corpgrid.ports import Blobs, Store
+from corpgrid.ports.blobs import Blobs
+from corpgrid.ports.store import Store
 from corpgrid.scheduler.recent import Recent
 from corpgrid.trust.bundle import verify_bundle
 from corpgrid.trust.envelope import read_envelope
@@ -26,6 +28,8 @@ Keys = Callable[[], Keyring]
 
 _MANY_JOBS = 1_000_000
 _BUNDLES_KEPT = 10_000
+_FOUND_KEPT = 100_000
+_FRESH_SECONDS = 30.0
 _THREAD_BYTES = 256 << 10
 """Above this, verifying a bundle is worth a hop to a thread."""
 
@@ -43,15 +47,22 @@ class Footprints:
     Args:
         blobs: where bytes stand.
         keys: the submitters that are trusted now.
+        grace_seconds: for how long a collection leaves alone what was put.
     """
 
-    def __init__(self, blobs: Blobs, keys: Keys) -> None:
+    def __init__(self, blobs: Blobs, keys: Keys, *, grace_seconds: float) -> None:
         self._blobs = blobs
         self._keys = keys
+        self._fresh_seconds = min(_FRESH_SECONDS, grace_seconds / 4)
+        self._found_at: dict[Digest, float] = {}
         self._bundles: Recent[Digest, _Bundle] = Recent(_BUNDLES_KEPT)
 
-    async def require(self, spec: JobSpec) -> None:
+    async def require(self, spec: JobSpec, attached: Mapping[Digest, bytes]) -> None:
         """Check that every blob of a job is stored, and that its bundle can be believed.
+
+        Args:
+            spec: of the job.
+            attached: blobs that need not be stored, because they go into the job's rows.
 
         Raises:
             ConflictError: a blob is not stored.
@@ -59,8 +70,9 @@ class Footprints:
             BundleError: the bundle is none.
         """
         named = [spec.bundle, spec.arguments.pages, *spec.inputs.values()]
-        await self._require_stored(named, "that its specification names")
-        await self._require_stored(await self.beyond(spec), "that its page list and its environment name")
+        await self._require_stored(named, attached, "that its specification names")
+        beyond = await self._beyond(spec, attached.get(spec.arguments.pages))
+        await self._require_stored(beyond, attached, "that its page list and its environment name")
 
     async def beyond(self, spec: JobSpec) -> list[Digest]:
         """The blobs that only other blobs of a stored job name.
@@ -69,7 +81,12 @@ class Footprints:
             NotFoundError: a blob of the job is not stored.
             TrustError: the bundle's signature, or the page list, does not hold.
         """
-        pages = check_page_list(spec.arguments, await self._blobs.get(spec.arguments.pages))
+        return await self._beyond(spec, None)
+
+    async def _beyond(self, spec: JobSpec, page_list: bytes | None) -> list[Digest]:
+        if page_list is None:
+            page_list = await self._blobs.get(spec.arguments.pages)
+        pages = check_page_list(spec.arguments, page_list)
         return [*pages, *(await self._bundle(spec.bundle)).wheels]
 
     async def live(self, store: Store) -> AsyncIterator[Digest]:
@@ -98,13 +115,24 @@ class Footprints:
         self._bundles.put(name, bundle, size_bytes=1)
         return bundle
 
-    async def _require_stored(self, digests: list[Digest], what: str) -> None:
-        missing = await self._blobs.missing(digests)
+    async def _require_stored(self, digests: Iterable[Digest], attached: Container[Digest], what: str) -> None:
+        now = asyncio.get_running_loop().time()
+        fresh_after = now - self._fresh_seconds
+        wanted = [
+            digest for digest in digests if digest not in attached and self._found_at.get(digest, 0.0) <= fresh_after
+        ]
+        missing = await self._blobs.missing(wanted) if wanted else []
+        self._note_found(set(wanted).difference(missing), now)
         if missing:
             raise ConflictError(
                 f"{len(missing)} of the job's blobs {what} are not stored, first {digest_text(missing[0])}",
                 remedy="Store the blobs, then submit the same job again.",
             )
+
+    def _note_found(self, digests: Iterable[Digest], now: float) -> None:
+        if len(self._found_at) > _FOUND_KEPT:
+            self._found_at.clear()
+        self._found_at.update(dict.fromkeys(digests, now))
 
 
 def read_spec(envelope: bytes) -> JobSpec:

@@ -20,15 +20,18 @@ from corpgrid.domain.events import DeviceSet, JobCancelled, JobSubmitted
 from corpgrid.domain.ids import DeviceId, JobId, OwnerId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.errors import LimitError, NotFoundError, UsageError
-from corpgrid.ports import Blobs, Clock, Store
+from corpgrid.ports.blobs import Blobs
+from corpgrid.ports.host import Clock
+from corpgrid.ports.store import Store
 from corpgrid.scheduler import explain
-from corpgrid.scheduler.attachments import Attachments
 from corpgrid.scheduler.footprint import Footprints, Keys
+from corpgrid.scheduler.job_blobs import split
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.results import Results
 from corpgrid.scheduler.service import DirectBlobs
 from corpgrid.scheduler.specs import Specs
 from corpgrid.scheduler.tick import Tick
+from corpgrid.trust.digest import digest
 from corpgrid.trust.jobspec import verify_job
 
 log = logging.getLogger(__name__)
@@ -48,7 +51,6 @@ class GridService(DirectBlobs):
         keys: the submitters that are trusted now.
         results: reads results.
         specs: signed specifications of stored jobs.
-        attachments: small blobs that ride with new work.
         limits: what is taken on.
         seen_within_seconds: a device that was not heard of for longer is not there.
         told: what ``info`` says, but for the time.
@@ -64,7 +66,6 @@ class GridService(DirectBlobs):
         keys: Keys,
         results: Results,
         specs: Specs,
-        attachments: Attachments,
         limits: SchedulerLimits,
         seen_within_seconds: float,
         told: Callable[[float], GridInfo],
@@ -74,10 +75,9 @@ class GridService(DirectBlobs):
         self._store = store
         self._clock = clock
         self._keys = keys
-        self._footprints = Footprints(blobs, keys)
+        self._footprints = Footprints(blobs, keys, grace_seconds=limits.collect_grace_seconds)
         self._results = results
         self._specs = specs
-        self._attachments = attachments
         self._limits = limits
         self._seen_within_seconds = seen_within_seconds
         self._told = told
@@ -87,19 +87,23 @@ class GridService(DirectBlobs):
         return self._told(self._clock.now())
 
     async def submit_job(self, envelope: bytes, *, blobs: Sequence[bytes] = ()) -> Job:
-        """Store small blobs, then the job."""
+        """Store what came with a job, then the job; what is small and its alone goes into its rows."""
         job = verify_job(envelope, keyring=self._keys(), now=self._clock.now())
         if len(blobs) > self._limits.submit_blobs:
             raise LimitError("submit_blobs", limit=self._limits.submit_blobs, got=len(blobs), what="the job's blobs")
-        names = await asyncio.gather(*map(self._blobs.put, blobs))
-        self._attachments.note(dict(zip(names, blobs, strict=True)))
-        await self._footprints.require(job.spec)
-        row = await self._tick.answer(
-            Job,
-            JobSubmitted(
-                ticket=self._tick.ticket(), job=job.id, spec=job.spec, envelope=envelope, submitter=job.submitter
-            ),
+        attached, shared = split(job.spec, {digest(content): content for content in blobs})
+        await asyncio.gather(*map(self._blobs.put, shared))
+        await self._footprints.require(job.spec, attached)
+        event = JobSubmitted(
+            ticket=self._tick.ticket(),
+            job=job.id,
+            spec=job.spec,
+            envelope=envelope,
+            submitter=job.submitter,
+            payload=job.payload,
+            attachments=tuple(attached.items()),
         )
+        row = await self._tick.answer(Job, event)
         log.info("job submitted job=%s tasks=%d submitter=%s", row.id, row.tasks, row.submitter)
         return row
 

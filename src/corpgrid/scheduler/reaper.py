@@ -16,7 +16,9 @@ from collections.abc import Awaitable, Callable
 from corpgrid.domain.events import Swept
 from corpgrid.domain.job import JobState
 from corpgrid.errors import CorpGridError
-from corpgrid.ports import Blobs, Clock, Store
+from corpgrid.ports.blobs import Blobs
+from corpgrid.ports.host import Clock
+from corpgrid.ports.store import Store
 from corpgrid.scheduler.counters import Counters
 from corpgrid.scheduler.footprint import Footprints, Keys
 from corpgrid.scheduler.limits import SchedulerLimits
@@ -53,7 +55,7 @@ class Reaper:
         self._store = store
         self._blobs = blobs
         self._clock = clock
-        self._footprints = Footprints(blobs, keys)
+        self._footprints = Footprints(blobs, keys, grace_seconds=limits.collect_grace_seconds)
         self._limits = limits
         self._counters = counters
         self._swept_at = 0.0

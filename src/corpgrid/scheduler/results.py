@@ -17,7 +17,7 @@ from corpgrid.domain.ids import JobId, TaskKey, task_text
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.domain.messages import Batch, Item
 from corpgrid.errors import NotFoundError, StoreError
-from corpgrid.ports import Store, StoredResult
+from corpgrid.ports.store import Store, StoredResult
 from corpgrid.scheduler.changes import Changes
 from corpgrid.scheduler.counters import Counters
 from corpgrid.scheduler.evidence import Evidence
@@ -57,8 +57,7 @@ class Results:
         until = clock() + min(wait_seconds, self._limits.wait_seconds)
         with self._changes.watch(job) as changed:
             while True:
-                row = await self.job(job)
-                stored = await self._store.ended(job, after=after, limit=limit)
+                row, stored = await self._ended(job, after, limit)
                 if stored or row.state is not JobState.RUNNING or not await changed(until - clock()):
                     break
         results = await self._cut(stored)
@@ -108,8 +107,14 @@ class Results:
         """
         row = await self._store.job(job)
         if row is None:
-            raise NotFoundError(f"there is no job {job}")
+            raise _unknown(job)
         return row
+
+    async def _ended(self, job: JobId, after: Cursor, limit: int) -> tuple[Job, list[StoredResult]]:
+        found = await self._store.ended(job, after=after, limit=limit)
+        if found is None:
+            raise _unknown(job)
+        return found
 
     async def _cut(self, stored: Sequence[StoredResult]) -> tuple[TaskResult, ...]:
         """The results themselves, until the page is large enough."""
@@ -148,6 +153,10 @@ class Results:
             detail=item.detail if item is not None else "",
             outputs=item.outputs if item is not None else (),
         )
+
+
+def _unknown(job: JobId) -> NotFoundError:
+    return NotFoundError(f"there is no job {job}")
 
 
 def _runs(stored: Sequence[StoredResult]) -> Iterator[Sequence[StoredResult]]:

@@ -26,13 +26,16 @@ from corpgrid.domain.effects import Effects
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.job import TERMINAL, JobState
 from corpgrid.domain.rules import GridRules
-from corpgrid.ports import Blobs, Clock, Store
+from corpgrid.ports.blobs import Blobs
+from corpgrid.ports.host import Clock
+from corpgrid.ports.store import Store
 from corpgrid.scheduler.attachments import Attachments
 from corpgrid.scheduler.changes import Changes
 from corpgrid.scheduler.counters import Counters
 from corpgrid.scheduler.evidence import Evidence
 from corpgrid.scheduler.footprint import Keys
 from corpgrid.scheduler.grid_service import GridService
+from corpgrid.scheduler.job_blobs import JobBlobs
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.reaper import Reaper
 from corpgrid.scheduler.results import Results
@@ -61,6 +64,7 @@ class Scheduler:
     Attributes:
         agents: what agents ask (``ports.SchedulerApi``).
         grid: what everybody else asks (``ports.GridApi``).
+        blobs: where bytes stand (``ports.blobs.Blobs``), those in jobs' rows included.
         counters: what is counted.
     """
 
@@ -93,9 +97,10 @@ class Scheduler:
             counters=self.counters,
             committed=self._committed,
         )
-        specs = Specs(store)
-        attachments = Attachments(blobs)
-        evidence = Evidence(store, blobs, self.counters, keep_bytes=limits.evidence_bytes)
+        self.blobs = blobs = JobBlobs(blobs, store, self.counters)
+        self._specs = specs = Specs(store)
+        self._attachments = attachments = Attachments(blobs)
+        self._evidence = evidence = Evidence(store, blobs, self.counters, keep_bytes=limits.evidence_bytes)
         self.agents = AgentService(
             tick=self._tick,
             blobs=blobs,
@@ -116,7 +121,6 @@ class Scheduler:
             keys=keys,
             results=Results(store, evidence, self._changes, limits, self.counters),
             specs=specs,
-            attachments=attachments,
             limits=limits,
             seen_within_seconds=rules.seen_within_seconds,
             told=self._told,
@@ -162,6 +166,11 @@ class Scheduler:
         log.info("scheduler stopped ticks=%d events=%d", self.counters.ticks, self.counters.events)
 
     def _committed(self, effects: Effects) -> None:
+        for new in effects.new_jobs:
+            self._specs.note(new)
+            self._attachments.note(new.attachments)
+        for batch in effects.batches:
+            self._evidence.note(batch)
         self._sessions.note(effects.devices)
         ended: set[JobId] = {task.job for task in effects.tasks if task.state in TERMINAL}
         ended.update(job.id for job in effects.jobs if job.state is not JobState.RUNNING)

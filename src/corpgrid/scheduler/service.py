@@ -32,7 +32,8 @@ from corpgrid.domain.messages import (
     SubmitRequest,
 )
 from corpgrid.errors import ConflictError
-from corpgrid.ports import Blobs, Clock
+from corpgrid.ports.blobs import Blobs
+from corpgrid.ports.host import Clock
 from corpgrid.scheduler.attachments import Attachments
 from corpgrid.scheduler.evidence import Evidence
 from corpgrid.scheduler.sessions import Sessions, secret_digest
@@ -41,6 +42,9 @@ from corpgrid.scheduler.tick import Tick
 from corpgrid.trust.results import verify_registration
 
 log = logging.getLogger(__name__)
+
+_URL_SECONDS = 900.0
+"""Life of a blob's address.  Who holds it need only have begun until then; what is longer is of use to a thief."""
 
 
 class DirectBlobs:
@@ -68,6 +72,12 @@ class DirectBlobs:
     async def missing_blobs(self, digests: Sequence[Digest]) -> list[Digest]:
         """Those of ``digests`` that are not stored."""
         return await self._blobs.missing(digests)
+
+    async def locate_blob(self, digest: Digest, *, put_bytes: int | None = None) -> str | None:
+        """Where the caller can fetch it, or store it, by itself."""
+        if put_bytes is None:
+            return await self._blobs.download_url(digest, ttl_seconds=_URL_SECONDS)
+        return await self._blobs.upload_url(digest, ttl_seconds=_URL_SECONDS)
 
     async def close(self) -> None:
         """Nothing to let go of."""

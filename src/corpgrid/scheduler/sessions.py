@@ -14,7 +14,7 @@ from corpgrid.domain.device import Device
 from corpgrid.domain.ids import DeviceId, Digest
 from corpgrid.domain.messages import AgentStatus
 from corpgrid.errors import RefusedError
-from corpgrid.ports import Store
+from corpgrid.ports.store import Store
 from corpgrid.trust.digest import digest, equal
 from corpgrid.trust.keys import PublicKey
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from corpgrid.domain.effects import NewJob
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.job import JobSpec
 from corpgrid.errors import NotFoundError
-from corpgrid.ports import Store
+from corpgrid.ports.store import Store
 from corpgrid.scheduler.footprint import read_spec
 from corpgrid.scheduler.recent import Recent
 
@@ -26,6 +27,10 @@ class Specs:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._recent: Recent[JobId, _Known] = Recent(_KEEP_BYTES)
+
+    def note(self, new: NewJob) -> None:
+        """A job was committed."""
+        self._recent.put(new.job.id, _Known(new.envelope, new.spec), size_bytes=len(new.envelope))
 
     async def spec(self, job: JobId) -> JobSpec:
         """What the job's submitter decided.

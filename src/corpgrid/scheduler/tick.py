@@ -7,6 +7,8 @@ Rules:
   whose waiter has gone before its tick is left out: nobody was told anything, so whoever sent it will send it again.
 * A poll that is not answered is parked (``parking``) and put to later ticks when they may have work for it.  When its
   wait is over it is answered without a tick, for nothing that it would be told has changed.
+* What waits is bounded.  As the queue fills, what can come later is turned away first: polls that bring nothing, then
+  registrations, then heartbeats and what people ask, and results last; each is told when to come back.
 * A stale view is read again.  When the store fails, every waiter of the tick is told to come back, and the next tick
   comes after a pause.  When the rules fail (a bug), the tick is cut in halves until the event that breaks them stands
   alone: only its sender is turned away.
@@ -29,11 +31,11 @@ from typing import TypeVar
 
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Effects, Need, View
-from corpgrid.domain.events import Event, JobSubmitted, Polled, Submitted
+from corpgrid.domain.events import DeviceRegistered, Event, JobSubmitted, Polled, Submitted
 from corpgrid.domain.job import TaskState
 from corpgrid.domain.messages import PollReply
 from corpgrid.errors import CorpGridError, GridError, OverloadedError, StaleError, StoreError, UnavailableError
-from corpgrid.ports import Store
+from corpgrid.ports.store import Store
 from corpgrid.scheduler.counters import Counters
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.parking import ParkedPolls
@@ -47,6 +49,8 @@ Committed = Callable[[Effects], None]
 
 _WAIT_STEP_SECONDS = 0.25
 """Waits of parked polls end together at such steps, so that agents that come back come in few ticks."""
+_SOON_SECONDS = 0.5
+_LATEST_SECONDS = 30.0
 _WANTING = frozenset({TaskState.READY, TaskState.LEASED, TaskState.PROVISIONAL})
 _NO_ANSWER = object()
 
@@ -95,6 +99,7 @@ class Tick:
         self._asked: frozenset[int] = frozenset()
         self._wake = asyncio.Event()
         self._pause_seconds = limits.store_pause_seconds
+        self._brings_work = False
         self._draining = False
         self._closing = False
 
@@ -116,16 +121,17 @@ class Tick:
         """
         if self._closing:
             raise UnavailableError("the scheduler is stopping", remedy="Try again in a few seconds.")
-        if len(self._queue) >= self._limits.queue_events:
+        if len(self._queue) >= _share(event) * self._limits.queue_events:
             self._counters.overloads += 1
-            raise OverloadedError(f"{len(self._queue):,} events wait where queue_events allows no more")
+            raise OverloadedError(
+                f"{len(self._queue):,} events wait where queue_events allows {self._limits.queue_events:,}",
+                retry_after_seconds=self._drained_in(),
+            )
         loop = asyncio.get_running_loop()
         waiter = _Waiter(event, loop.create_future())
         self._waiters[event.ticket] = waiter
         self._queue.append(waiter)
-        if isinstance(event, JobSubmitted):
-            # Its tasks are placed in the tick that admits it.
-            self._parked.stir()
+        self._brings_work |= isinstance(event, JobSubmitted)
         self._wake.set()
         timer = loop.call_at(_step(loop.time(), wait_seconds), self._wait_over, waiter) if wait_seconds > 0 else None
         try:
@@ -180,6 +186,10 @@ class Tick:
 
     def _gather(self) -> list[Event]:
         """The next tick's events; parked polls first, so that a device's newest poll is its last."""
+        if self._brings_work:
+            # Its tasks are placed in the tick that admits it, also on a device whose poll the last tick parked.
+            self._parked.stir()
+            self._brings_work = False
         events: list[Event] = list(self._parked.take(self._limits.tick_polls))
         self._asked = frozenset(event.ticket for event in events)
         items, most = 0, len(events) + self._limits.tick_events
@@ -239,12 +249,11 @@ class Tick:
             elif not isinstance(event, Polled):
                 waiter.answer.set_result(None)
             elif waiter.over or self._draining:
-                waiter.answer.set_result(PollReply())
+                waiter.answer.set_result(_nothing_new(event))
             elif event.first and len(self._parked) >= self._limits.parked_polls:
                 self._counters.overloads += 1
-                _turn_away(
-                    waiter, OverloadedError(f"{len(self._parked):,} polls wait where parked_polls allows no more")
-                )
+                parked = f"{len(self._parked):,} polls wait where parked_polls allows no more"
+                _turn_away(waiter, OverloadedError(parked, retry_after_seconds=_LATEST_SECONDS))
             elif event.first:
                 self._parked.park(event)
 
@@ -296,17 +305,41 @@ class Tick:
         if waiter is not None:
             _turn_away(waiter, error)
 
+    def _drained_in(self) -> float:
+        """Seconds that the queue will take, at the pace so far."""
+        pace = self._counters.commit_seconds / max(self._counters.events, 1)
+        return min(max(len(self._queue) * pace, _SOON_SECONDS), _LATEST_SECONDS)
+
     def _wait_over(self, waiter: _Waiter) -> None:
         """A poll waits no longer: parked, it is answered now; under way, when its tick is through."""
         waiter.over = True
-        ticket = waiter.event.ticket
-        if ticket in self._parked and ticket not in self._asked and not waiter.answer.done():
-            waiter.answer.set_result(PollReply())
+        event = waiter.event
+        parked = event.ticket in self._parked and event.ticket not in self._asked
+        if isinstance(event, Polled) and parked and not waiter.answer.done():
+            waiter.answer.set_result(_nothing_new(event))
+
+
+def _nothing_new(poll: Polled) -> PollReply:
+    """To a poll whose wait is over: one that wanted no work was told to stop, and still is."""
+    return PollReply(should_continue=poll.wanted > 0)
 
 
 def _turn_away(waiter: _Waiter, error: CorpGridError) -> None:
     if not waiter.answer.done():
         waiter.answer.set_exception(error)
+
+
+def _share(event: Event) -> float:
+    """How full the queue may be for this to be taken still."""
+    match event:
+        case Submitted():
+            return 1.0
+        case Polled(batches=batches):
+            return 1.0 if batches else 0.5
+        case DeviceRegistered():
+            return 0.7
+        case _:
+            return 0.85
 
 
 def _items(event: Event) -> int:

@@ -27,7 +27,7 @@ from corpgrid.domain.job import Isolation, Limits, Requirements, TaskState, Veri
 from corpgrid.errors import UsageError
 from corpgrid.host.clock import SystemClock
 from corpgrid.host.keyfiles import read_private_key
-from corpgrid.ports import GridApi
+from corpgrid.ports.api import GridApi
 from corpgrid.sdk.connection import Connection
 from corpgrid.sdk.embedded import EmbeddedGrid
 from corpgrid.sdk.executor import Arguments, GridExecutor, spread
@@ -56,8 +56,8 @@ def connect(
     """Open a grid.
 
     Args:
-        address: ``unix:PATH`` or ``HOST:PORT`` of a scheduler.  None starts a grid on this machine, for this program
-            alone: it ends when the grid is closed, or with the program.
+        address: ``unix:PATH`` or ``HOST:PORT`` of a scheduler, or several with commas between them.  None starts a grid
+            on this machine, for this program alone: it ends when the grid is closed, or with the program.
         key: the submitter's private key, or its file.  None takes the embedded grid's own, or the configured file when
             something is submitted.
         config: settings that were read before; None reads the configuration file and the environment.

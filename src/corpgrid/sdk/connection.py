@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from corpgrid.config import ClientConfig
 from corpgrid.errors import CorpGridError, UnavailableError
-from corpgrid.ports import GridApi
+from corpgrid.ports.api import GridApi
 from corpgrid.sdk.background import BackgroundLoop
-from corpgrid.transport.address import Address, parse
+from corpgrid.transport.address import Address, parse_all
 from corpgrid.transport.grpc_client import connect_grid
 from corpgrid.transport.limits import TransportLimits
 
@@ -28,7 +29,7 @@ class Connection:
     """Calls of one scheduler.
 
     Args:
-        address: ``unix:PATH`` or ``HOST:PORT``.
+        address: ``unix:PATH`` or ``HOST:PORT``; several with commas between them, where equal schedulers serve a grid.
         config: how long a call may take.
         hopeless: why nobody can answer any more, if that is known.
 
@@ -40,12 +41,12 @@ class Connection:
     def __init__(
         self, address: str, config: ClientConfig, *, hopeless: Callable[[], CorpGridError | None] = lambda: None
     ) -> None:
-        place = parse(address)
-        _knock(place)
+        places = parse_all(address)
+        _knock_at_all(places)
         self._hopeless = hopeless
         self._loop = BackgroundLoop()
         try:
-            self.api: GridApi = self.call(_open(place, TransportLimits(call_seconds=config.timeout_seconds)))
+            self.api: GridApi = self.call(_open(places, TransportLimits(call_seconds=config.timeout_seconds)))
         except BaseException:
             self._loop.close()
             raise
@@ -66,15 +67,23 @@ class Connection:
         self._loop.close(self.api.close)
 
 
-async def _open(address: Address, limits: TransportLimits) -> GridApi:
+async def _open(addresses: Sequence[Address], limits: TransportLimits) -> GridApi:
     """A connection that answers, or the error that says why not."""
-    api = connect_grid(address, limits=limits, rng=random.Random())  # noqa: S311 - pauses between tries
+    api = connect_grid(addresses, limits=limits, rng=random.Random())  # noqa: S311 - pauses between tries
     try:
         await api.info()
     except BaseException:
         await api.close()
         raise
     return api
+
+
+def _knock_at_all(addresses: Sequence[Address]) -> None:
+    """See whether anybody listens anywhere."""
+    for address in addresses[:-1]:
+        with suppress(UnavailableError):
+            return _knock(address)
+    return _knock(addresses[-1])
 
 
 def _knock(address: Address) -> None:

@@ -19,12 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from corpgrid.agent.removal import remove_tree
-from corpgrid.errors import CorpGridError, UnavailableError
-from corpgrid.sdk.text import printable
-from corpgrid.wire.convert_errors import CLASSES
+from corpgrid.errors import CorpGridError
+from corpgrid.sdk.child_error import SAID_BYTES, child_error
 
 _STOP_SECONDS = 15.0
-_SAID_BYTES = 4_096
 
 
 class Ready(NamedTuple):
@@ -79,7 +77,7 @@ class EmbeddedGrid:
         """Why it ended by itself, if it did."""
         if self._process.poll() is None:
             return None
-        return _error(self._said(), f"the embedded grid ended by itself (exit status {self._process.returncode})")
+        return child_error(self._said(), f"the embedded grid ended by itself (exit status {self._process.returncode})")
 
     def close(self) -> None:
         """End the grid and wait until nothing of it is left; a second call does nothing."""
@@ -118,27 +116,12 @@ class EmbeddedGrid:
         except (ValueError, KeyError, TypeError):
             self._process.wait(_STOP_SECONDS)
             after = f" within {seconds:g} s (grid.start_seconds)" if late.is_set() else ""
-            raise _error(self._said(), f"the embedded grid did not start{after}") from None
+            raise child_error(self._said(), f"the embedded grid did not start{after}") from None
 
     def _said(self) -> str:
         size = self._log.seek(0, os.SEEK_END)
-        self._log.seek(max(size - _SAID_BYTES, 0))
-        return printable(self._log.read().decode(errors="replace").strip())
-
-
-def _error(said: str, what: str) -> CorpGridError:
-    """The error that the child printed last, as what it was; otherwise what it said."""
-    last = said.rpartition("\n")[2]
-    try:
-        told: Any = json.loads(last)
-        kind = CLASSES.get(told["error"], UnavailableError)
-        if kind.__init__ is not CorpGridError.__init__:
-            kind = UnavailableError
-        return kind(f"{what}: {told['message']}", remedy=told["remedy"])
-    except (ValueError, KeyError, TypeError):
-        return UnavailableError(
-            f"{what}: {said}" if said else what, remedy="`corpgrid doctor` says what is wrong here."
-        )
+        self._log.seek(max(size - SAID_BYTES, 0))
+        return self._log.read().decode(errors="replace")
 
 
 def _pipe(pipe: Any) -> Any:

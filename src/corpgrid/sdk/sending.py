@@ -16,7 +16,8 @@ from typing import TypeVar
 from corpgrid.domain import job as rows
 from corpgrid.domain.ids import Digest
 from corpgrid.errors import ConflictError
-from corpgrid.ports import Clock, GridApi
+from corpgrid.ports.api import GridApi
+from corpgrid.ports.host import Clock
 from corpgrid.sdk.items import page_tasks
 from corpgrid.sdk.packages import file_digest
 from corpgrid.sdk.packaging import Package

@@ -13,7 +13,7 @@ from corpgrid.domain.effects import AuditEntry, Checkpoint, Effects, Need, Owner
 from corpgrid.domain.ids import DeviceId, Digest, JobId, OwnerId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.errors import StoreError
-from corpgrid.ports import Decide, StoredResult
+from corpgrid.ports.store import Decide, StoredResult
 from corpgrid.stores.memory_tables import Tables
 from corpgrid.stores.memory_view import Selection
 from corpgrid.stores.presence import changes_owners, count_owners
@@ -82,15 +82,18 @@ class MemoryStore:
         self._require_open()
         return list(self._tables.attempts_of((job, index)))
 
-    async def ended(self, job: JobId, *, after: tuple[int, int], limit: int) -> list[StoredResult]:
-        """Tasks that ended after ``(final_rev, index)``, in that order."""
+    async def attached(self, digest: Digest) -> bytes | None:
+        """A small blob that came with a job, or None."""
+        self._require_open()
+        return self._tables.attached.get(digest)
+
+    async def ended(self, job: JobId, *, after: tuple[int, int], limit: int) -> tuple[Job, list[StoredResult]] | None:
+        """The job, and its tasks that ended after ``(final_rev, index)``, in that order, at one moment; or None."""
         self._require_open()
         rows = self._tables.jobs.get(job)
-        return (
-            [self._result(task, TaskState.FINAL) for task in rows.ended_after(*after, limit)]
-            if rows is not None
-            else []
-        )
+        if rows is None:
+            return None
+        return rows.row, [self._result(task, TaskState.FINAL) for task in rows.ended_after(*after, limit)]
 
     async def provisional(self, job: JobId, *, after: int = -1, limit: int = 1_000) -> list[StoredResult]:
         """Provisional results with an index above ``after``, by index."""
@@ -238,6 +241,7 @@ class MemoryStore:
         return StoredResult(task, accepted.device, accepted.batch, accepted.position)
 
     def _digests(self) -> Iterable[Digest]:
+        """Not those of ``Tables.attached``: what is in it is no blob of the blob store."""
         for rows in self._tables.jobs.values():
             yield from (rows.spec.bundle, rows.spec.arguments.pages, *rows.spec.inputs.values())
         for attempts in self._tables.attempts.values():

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from corpgrid.domain.attempt import LIVE, Attempt, AttemptState, Lease
-from corpgrid.domain.device import Device, DeviceState
+from corpgrid.domain.device import Device
 from corpgrid.domain.effects import AuditEntry, Checkpoint, NewJob, Standing, StoredBatch
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, TaskKey
 from corpgrid.domain.job import TERMINAL, Job, JobSpec, JobState, Task, TaskState
+from corpgrid.stores.presence import BARRED
 
-BARRED = frozenset({DeviceState.QUARANTINED, DeviceState.REVOKED})
 _WANTING = frozenset({TaskState.READY, TaskState.LEASED, TaskState.PROVISIONAL})
 
 
@@ -104,6 +104,7 @@ class Tables:
 
     def __init__(self) -> None:
         self.jobs: dict[JobId, JobRows] = {}
+        self.attached: dict[Digest, bytes] = {}
         self.attempts: dict[TaskKey, dict[int, Attempt]] = {}
         self.leases: dict[Epoch, Lease] = {}
         self.devices: dict[DeviceId, Device] = {}
@@ -122,7 +123,9 @@ class Tables:
     # -- rows
 
     def add_job(self, new: NewJob) -> None:
-        """A new job with all its tasks."""
+        """A new job with all its tasks and what came with it."""
+        for digest, content in dict(new.attachments).items():
+            self.attached.setdefault(digest, content)
         tasks = new.job.tasks
         fresh, tried = Marks(tasks, full=new.copies > 0), Marks(tasks, full=False)
         self.jobs[new.job.id] = JobRows(len(self.jobs), new.job, new.spec, new.envelope, new.copies, fresh, tried)

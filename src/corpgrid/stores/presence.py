@@ -8,6 +8,8 @@ from corpgrid.domain.device import Device, DeviceState
 from corpgrid.domain.effects import OwnerPresence
 from corpgrid.domain.ids import DeviceId, OwnerId
 
+BARRED = frozenset({DeviceState.QUARANTINED, DeviceState.REVOKED})
+
 
 def count_owners(devices: Iterable[Device], *, seen_since: float) -> dict[OwnerId, OwnerPresence]:
     """The owners who have a device that is active, without blockers, and was seen at ``seen_since`` or later."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from corpgrid.domain.ids import Digest
-from corpgrid.ports import Clock
+from corpgrid.ports.host import Clock
 
 ItemPayload = Callable[[bytes, int], bytes]
 BatchBlobs = Callable[[bytes], Iterable[Digest]]

@@ -24,14 +24,15 @@ from corpgrid.domain.effects import AuditEntry, Checkpoint, Effects, Need
 from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.errors import StoreError
-from corpgrid.ports import Decide, StoredResult
+from corpgrid.ports.store import Decide, StoredResult
 from corpgrid.stores.lockfile import LockFile
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.stores.sqlite_commit import commit
 from corpgrid.stores.sqlite_database import Database
-from corpgrid.stores.sqlite_load import Known, load
+from corpgrid.stores.sqlite_load import load
 from corpgrid.stores.sqlite_numbers import Numbers
 from corpgrid.stores.sqlite_read import Page, Reader
+from corpgrid.stores.sqlite_remembered import Known
 from corpgrid.stores.sqlite_schema import migrate, require_present, version
 from corpgrid.stores.ticks import worth_writing
 
@@ -148,8 +149,12 @@ class SqliteStore:
         """All attempts of one task, by number."""
         return await self._read(Reader.attempts, job, index)
 
-    async def ended(self, job: JobId, *, after: tuple[int, int], limit: int) -> list[StoredResult]:
-        """Tasks that ended after ``(final_rev, index)``, in that order."""
+    async def attached(self, digest: Digest) -> bytes | None:
+        """A small blob that came with a job, or None."""
+        return await self._read(Reader.attached, digest)
+
+    async def ended(self, job: JobId, *, after: tuple[int, int], limit: int) -> tuple[Job, list[StoredResult]] | None:
+        """The job, and its tasks that ended after ``(final_rev, index)``, in that order, at one moment; or None."""
         return await self._read(Reader.ended, job, after, limit)
 
     async def provisional(self, job: JobId, *, after: int = -1, limit: int = 1_000) -> list[StoredResult]:

@@ -1,7 +1,7 @@
 """From effects to rows: what a tick writes, inside its transaction.
 
-Each list of the effects is one statement over arrays.  Attempts go before tasks, because a task's row remembers the
-device of its accepted attempt; no reader can tell.
+Each long list of the effects is one statement over arrays.  Attempts go before tasks, because the row of a task
+remembers the device of its accepted attempt; no reader can tell.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ import json
 from collections.abc import Sequence
 from itertools import chain
 
-from corpgrid.domain.attempt import Lease
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Effects, NewJob, View
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.job import Job
 from corpgrid.stores.presence import changes_owners
 from corpgrid.stores.sqlite_database import Database
-from corpgrid.stores.sqlite_load import Counters, Known
+from corpgrid.stores.sqlite_remembered import Counters, Known
 from corpgrid.stores.sqlite_rows import (
     INDEX_BITS,
     LAST_INDEX,
@@ -57,22 +56,20 @@ class _Commit:
         self._resolve()
         self._put_jobs(effects.jobs)
         self._put_tasks()
-        self._put_leases(effects.leases)
+        self._put_leases()
         self._put_evidence()
         self._end_jobs()
-        self._put_counters()
+        self._finish()
 
     # -- names first: every other row points at them
 
     def _add_jobs(self, new_jobs: Sequence[NewJob]) -> None:
-        if not new_jobs:
-            return
-        values = (chain((new.job.id,), job_values(new.job), (new.spec.bundle,)) for new in new_jobs)
-        self._database.put("add_jobs", list(chain.from_iterable(values)))
-        numbers = self._known.jobs.known([new.job.id for new in new_jobs])
-        for number, new in zip(numbers, new_jobs, strict=True):
-            self._known.specs[number] = new.spec
-            self._database.put("add_specs", (number, encode_spec(new.spec), new.envelope))
+        for new in new_jobs:
+            number = self._database.add("add_job", (new.job.id, *job_values(new.job), new.spec.bundle))
+            self._known.jobs.learn(new.job.id, number)
+            self._database.put("add_specs", (number, new.payload or encode_spec(new.spec), new.envelope))
+            blobs = ((number, digest, content) for digest, content in dict(new.attachments).items())
+            self._database.put("add_job_blobs", list(chain.from_iterable(blobs)))
             first = number << INDEX_BITS
             assert new.job.tasks <= LAST_INDEX, new.job
             if new.job.tasks:
@@ -115,8 +112,8 @@ class _Commit:
 
     def _put_jobs(self, jobs: Sequence[Job]) -> None:
         number = self._known.jobs.number
-        values = (chain((number[job.id],), job_values(job)) for job in jobs)
-        self._database.put("put_jobs", list(chain.from_iterable(values)))
+        for job in jobs:
+            self._database.run("put_job", number[job.id], *job_values(job))
 
     def _put_tasks(self) -> None:
         effects, jobs, devices = self._effects, self._known.jobs.number, self._known.devices.number
@@ -124,20 +121,18 @@ class _Commit:
         self._database.put("put_attempts", attempt_values(effects.attempts, jobs, devices))
         self._database.put("put_tasks", task_values(effects.tasks, jobs))
 
-    def _put_leases(self, leases: Sequence[Lease]) -> None:
+    def _put_leases(self) -> None:
         if self._effects.extend_leases_seconds:
             self._database.run("extend_leases", self._effects.extend_leases_seconds)
         jobs, devices = self._known.jobs.number, self._known.devices.number
-        latest = {lease.epoch: lease for lease in leases}
-        values = [
+        put, gone = self._known.keep_leases(self._effects)
+        values = (
             (lease.epoch, devices[lease.device], jobs[lease.job], lease.granted_at, lease.until, lease.remaining)
-            for lease in latest.values()
-            if lease.remaining > 0
-        ]
+            for lease in put
+        )
         self._database.put("put_leases", list(chain.from_iterable(values)))
-        gone = [lease.epoch for lease in latest.values() if lease.remaining <= 0]
-        if gone:
-            self._database.run("drop_leases", json.dumps(gone))
+        for epoch in gone:
+            self._database.run("drop_lease", epoch)
 
     def _put_evidence(self) -> None:
         effects, jobs, devices = self._effects, self._known.jobs.number, self._known.devices.number
@@ -155,13 +150,11 @@ class _Commit:
             first = self._known.jobs.number[job] << INDEX_BITS
             self._database.run("finalise", first, first | LAST_INDEX, revs[job])
         for job in self._effects.cancelled:
-            number = self._known.jobs.number[job]
-            first = number << INDEX_BITS
+            first = self._known.jobs.number[job] << INDEX_BITS
             self._database.run("cancel_tasks", first, first | LAST_INDEX, revs[job])
             self._database.run("stop_attempts", first << NUMBER_BITS, (first | LAST_INDEX) << NUMBER_BITS | LAST_NUMBER)
-            self._database.run("drop_leases_of_job", number)
 
-    def _put_counters(self) -> None:
+    def _finish(self) -> None:
         effects, view = self._effects, self._view
         counters = Counters(
             next_epoch=max(view.next_epoch, *(lease.epoch + 1 for lease in effects.leases), 0),
@@ -169,7 +162,7 @@ class _Commit:
             last_tick=view.now,
         )
         self._database.run("put_grid", *counters)
-        self._known.counters = counters
+        self._known.keep(effects, view, counters)
 
 
 def _gpus_changed(old: Device | None, new: Device) -> bool:

@@ -61,8 +61,7 @@ class Database:
     def arrays(self, name: str, *values: Any) -> list[list[Any]]:
         """The rows of a statement that gives all of them as one JSON array."""
         ((text,),) = self.rows(name, *values)
-        rows: list[list[Any]] = json.loads(text)
-        return rows
+        return array_of(text)
 
     def arrays_for(self, name: str, wanted: Sequence[int]) -> list[list[Any]]:
         """The same for a statement that takes an array; none for an empty array."""
@@ -72,8 +71,16 @@ class Database:
         """Run a statement that gives no rows."""
         self.connection.execute(self._statements[name], values)
 
+    def add(self, name: str, values: Sequence[Any]) -> int:
+        """Write one new row; the number that it got."""
+        number = self.connection.execute(self._statements[name], values).lastrowid
+        assert number is not None, name
+        return number
+
     def put(self, name: str, values: Sequence[Any]) -> None:
         """Write many rows, given as their values one after the other."""
+        if not values:
+            return
         width = self._statements.width(name)
         count, start = len(values) // width, 0
         while count:
@@ -93,6 +100,16 @@ class Database:
             except BaseException:
                 self.rollback()
                 raise
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Statements inside that only read see the file as it was at one moment."""
+        with self.translated():
+            self.connection.execute("BEGIN DEFERRED")
+            try:
+                yield
+            finally:
+                self.rollback()
 
     def rollback(self) -> None:
         """Undo; some errors have undone everything already."""
@@ -138,6 +155,12 @@ class Database:
         if max_bytes:
             page_bytes = self.connection.execute("PRAGMA page_size").fetchone()[0]
             self.connection.execute(f"PRAGMA max_page_count = {max(1, max_bytes // page_bytes)}").fetchall()
+
+
+def array_of(text: str) -> list[Any]:
+    """A JSON array; most of those that a tick reads are empty."""
+    array: list[Any] = [] if text == "[]" else json.loads(text)
+    return array
 
 
 def store_error(path: Path, error: sqlite3.Error) -> StoreError:

@@ -1,81 +1,39 @@
 """From a need to a view: what a tick reads, in one transaction of the writer.
 
-Rows are found by number (tasks, jobs, devices), and ids are put back at the end.  The order of reading follows the
-pointers: leases name tasks, tasks name attempts, attempts name devices and leases.
+What is remembered is not read (``sqlite_remembered``).  The order of reading follows the pointers: leases name tasks,
+tasks name attempts, attempts name devices and leases.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from heapq import merge
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any
 
-from corpgrid.domain.attempt import Attempt, AttemptState, Lease
+from corpgrid.domain.attempt import LIVE, Attempt, AttemptState, Lease
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Need, OwnerPresence, Standing, View
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, TaskKey
 from corpgrid.domain.job import ComparatorKind, Job, JobSpec, Task
 from corpgrid.stores.settings import StoreSettings
-from corpgrid.stores.sqlite_database import Database, Row
-from corpgrid.stores.sqlite_numbers import Numbers
+from corpgrid.stores.sqlite_database import Database, Row, array_of
+from corpgrid.stores.sqlite_remembered import Counters, Known, Leases
 from corpgrid.stores.sqlite_rows import (
     INDEX_BITS,
     LAST_INDEX,
-    LAST_LIVE,
     attempts_of,
     by_task,
     device_of,
     job_of,
-    lease_of,
     tasks_of,
+    whole_tasks,
 )
 from corpgrid.trust.jobspec import decode_spec
 
-_SPECS_REMEMBERED = 10_000
 Rows = list[list[Any]]
 _KEY: Callable[[Task], TaskKey] = itemgetter(0, 1)
-
-
-class Counters(NamedTuple):
-    """The row of ``grid``."""
-
-    next_epoch: int = 1
-    next_batch: int = 1
-    last_tick: float = 0.0
-
-
-@dataclass(slots=True)
-class Known:
-    """What the writer remembers between ticks; forgotten when a transaction is undone."""
-
-    jobs: Numbers[JobId]
-    devices: Numbers[DeviceId]
-    specs: dict[int, JobSpec] = field(default_factory=dict)
-    counters: Counters | None = None
-    owners: Mapping[OwnerId, OwnerPresence] = field(default_factory=dict)
-    owners_at: float = float("-inf")
-
-    def start_tick(self) -> None:
-        """Keep what is remembered within bounds."""
-        self.jobs.start_tick()
-        self.devices.start_tick()
-        if len(self.specs) > _SPECS_REMEMBERED:
-            self.specs.clear()
-
-    def forget(self) -> None:
-        """Remember nothing."""
-        self.jobs.forget()
-        self.devices.forget()
-        self.specs.clear()
-        self.counters = None
-        self.forget_owners()
-
-    def forget_owners(self) -> None:
-        """Count the owners anew at the next tick."""
-        self.owners_at = float("-inf")
+_JOB: Callable[[TaskKey], JobId] = itemgetter(0)
 
 
 def load(database: Database, known: Known, need: Need, *, now: float, settings: StoreSettings) -> View:
@@ -91,41 +49,42 @@ class _Load:
         self._known = known
         self._now = now
         self._settings = settings
-        self._keys: set[int] = set()
-        self._jobs: set[int] = set()
-        self._devices: set[int] = set()
-        self._lease_rows: dict[int, Row] = {}
+        self._jobs: set[JobId] = set()
+        self._devices: set[DeviceId] = set()
+        self._tasks: dict[TaskKey, Task] = {}
+        self._attempts: dict[TaskKey, tuple[Attempt, ...]] = {}
+        self._leases: dict[Epoch, Lease] = {}
 
     def view(self, need: Need) -> View:
         self._known.start_tick()
         counters = self._counters()
-        self._need(need)
-        expired, due, tainted = self._sweep(need) if need.sweep else ([], [], [])
-        ready_rows = self._ready(need.ready_limit)
-        attempt_rows = self._follow(ready_rows)
-        jobs = self._load_jobs()
-        tasks, attempts = self._decode(ready_rows, attempt_rows)
-        leases = self._leases()
+        leases = self._all_leases()
+        keys = self._need(need, leases)
+        expired, due, tainted = self._sweep(need, leases) if need.sweep else ((), (), ())
+        keys.update(due, tainted, self._live_tasks(need.release, expired))
+        fresh, tried = self._ready(need.ready_limit)
+        self._follow(keys, tried, leases)
+        jobs = self._load_jobs(sweep=need.sweep)
         devices = self._load_devices()
-        specs = self._specs()
+        specs = self._specs(jobs)
         return View(
             now=self._now,
             next_epoch=counters.next_epoch,
             next_batch=counters.next_batch,
             jobs=jobs,
             specs=specs,
-            tasks=tasks,
-            attempts=attempts,
+            tasks=self._tasks,
+            attempts=self._attempts,
             devices=devices,
-            leases=leases,
-            ready=self._ready_keys(ready_rows, jobs),
-            due=self._task_keys(due),
-            expired=tuple(map(Epoch, expired)),
-            tainted=self._task_keys(tainted),
+            leases=self._leases,
+            ready=self._in_order(fresh, tried, jobs),
+            due=due,
+            expired=expired,
+            tainted=tainted,
             tainted_jobs=self._tainted_jobs(),
             owners=self._owners(),
-            payloads=self._payloads(specs, attempts),
-            standings=self._standings(),
+            payloads=self._payloads(specs),
+            standings=self._standings(devices, specs),
         )
 
     def _counters(self) -> Counters:
@@ -133,115 +92,136 @@ class _Load:
             self._known.counters = Counters._make(self._database.rows("grid")[0])
         return self._known.counters
 
+    def _all_leases(self) -> Leases:
+        if self._known.leases is None:
+            self._known.leases = Leases(map(Lease._make, self._database.rows("all_leases")))
+        return self._known.leases
+
     # -- which rows
 
-    def _need(self, need: Need) -> None:
-        known, database = self._known, self._database
-        known.jobs.known({job for job, _ in need.tasks} | need.jobs)
-        number = known.jobs.number
-        self._jobs.update(number[job] for job in need.jobs if job in number)
-        self._keys.update(number[job] << INDEX_BITS | index for job, index in need.tasks if job in number)
-        self._devices.update(known.devices.known(need.devices | need.release))
-        self._add_leases(database.rows_for("leases_of_devices", sorted(self._devices)))
-        release = known.devices.known(need.release)
-        self._keys.update(key for (key,) in database.rows_for("live_tasks_of_devices", release))
+    def _need(self, need: Need, leases: Leases) -> set[TaskKey]:
+        self._jobs.update(need.jobs)
+        self._devices.update(need.devices, need.release)
+        for device in need.devices | need.release:
+            self._add_leases(leases.of(device))
+        return set(need.tasks)
 
-    def _sweep(self, need: Need) -> tuple[list[int], list[int], list[int]]:
+    def _sweep(self, need: Need, leases: Leases) -> tuple[tuple[Epoch, ...], tuple[TaskKey, ...], tuple[TaskKey, ...]]:
         database, limit = self._database, need.sweep_limit
-        expired = database.rows("expired_leases", self._now, limit)
+        expired = leases.expired(self._now, limit)
         self._add_leases(expired)
-        epochs = [row[0] for row in expired]
-        due = [key for (key,) in database.rows("due_tasks", self._now, limit)]
-        tainted = [key for (key,) in database.rows("tainted_tasks", limit)]
-        self._keys.update(due, tainted, (key for (key,) in database.rows_for("live_tasks_of_epochs", epochs)))
-        self._jobs.update(number for (number,) in database.rows("settled_jobs"))
-        return epochs, due, tainted
+        due = self._keys(database.rows("due_tasks", self._now, limit))
+        tainted = self._keys(database.rows("tainted_tasks", limit))
+        return tuple(lease.epoch for lease in expired), due, tainted
 
-    def _ready(self, limit: int) -> tuple[Rows, Rows]:
+    def _live_tasks(self, release: Iterable[DeviceId], epochs: Sequence[Epoch]) -> tuple[TaskKey, ...]:
+        database = self._database
+        devices = self._known.devices.known(release)
+        of_devices = database.rows_for("live_tasks_of_devices", devices)
+        return self._keys(of_devices + database.rows_for("live_tasks_of_epochs", epochs))
+
+    def _ready(self, limit: int) -> tuple[list[TaskKey], list[TaskKey]]:
+        """Fresh tasks, and tasks that were tried before."""
         if not limit:
             return [], []
         ((fresh, tried),) = self._database.rows("ready_tasks", limit)
-        return json.loads(fresh), json.loads(tried)
+        return self._add_tasks(whole_tasks(array_of(fresh))), self._add_tasks(array_of(tried))
 
-    def _follow(self, ready_rows: tuple[Rows, Rows]) -> tuple[Rows, Rows]:
+    def _follow(self, keys: set[TaskKey], tried: Iterable[TaskKey], leases: Leases) -> None:
         """The rows of all other tasks, and of all attempts; what they point at is wanted too."""
-        fresh, tried = ready_rows
-        if self._keys:
-            self._keys.difference_update(row[0] << INDEX_BITS | row[1] for rows in ready_rows for row in rows)
-        task_rows = self._database.arrays_for("tasks_by_key", sorted(self._keys))
-        keys = {row[0] << INDEX_BITS | row[1] for rows in (task_rows, tried) for row in rows if row[6]}
-        attempt_rows = self._database.arrays_for("attempts_by_key", sorted(keys))
-        self._devices.update(row[3] for row in attempt_rows)
-        epochs = {row[7] for row in attempt_rows if row[8] <= LAST_LIVE} - self._lease_rows.keys()
-        self._add_leases(self._database.rows_for("leases_by_epoch", sorted(epochs)))
-        self._jobs.update(row[0] for rows in (task_rows, fresh, tried) for row in rows)
-        return task_rows, attempt_rows
+        worked = self._known.worked
+        untold = worked.find(tried, self._tasks, self._attempts)
+        unread = worked.find(keys - self._tasks.keys(), self._tasks, self._attempts)
+        if unread:
+            self._known.jobs.known({job for job, _ in unread})
+            rows = self._database.arrays_for("tasks_by_key", self._numbers(unread))
+            untold += [key for key in self._add_tasks(rows) if self._tasks[key].attempts]
+        if untold:
+            self._add_attempts(self._database.arrays_for("attempts_by_key", self._numbers(untold)))
+        epochs: set[Epoch] = set()
+        for attempts in self._attempts.values():
+            for attempt in attempts:
+                self._devices.add(attempt.device)
+                if attempt.state in LIVE:
+                    epochs.add(attempt.epoch)
+        self._add_leases(leases.rows[epoch] for epoch in epochs - self._leases.keys() if epoch in leases.rows)
+        self._jobs.update(map(_JOB, self._tasks))
 
-    def _add_leases(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self._lease_rows[row[0]] = row
-            self._devices.add(row[1])
-            self._jobs.add(row[2])
+    def _add_leases(self, leases: Iterable[Lease]) -> None:
+        for lease in leases:
+            self._leases[lease.epoch] = lease
+            self._devices.add(lease.device)
+            self._jobs.add(lease.job)
+
+    def _add_tasks(self, rows: Rows) -> list[TaskKey]:
+        if not rows:
+            return []
+        jobs = self._known.jobs
+        jobs.name({row[0] for row in rows})
+        tasks = tasks_of(rows, jobs.id.__getitem__)
+        keys = list(map(_KEY, tasks))
+        self._tasks.update(zip(keys, tasks, strict=True))
+        return keys
+
+    def _add_attempts(self, rows: Rows) -> None:
+        jobs, devices = self._known.jobs, self._known.devices
+        devices.name({row[3] for row in rows})
+        self._attempts.update(by_task(attempts_of(rows, jobs.id.__getitem__, devices.id.__getitem__)))
+
+    def _numbers(self, keys: Iterable[TaskKey]) -> list[int]:
+        number = self._known.jobs.number
+        return sorted(number[job] << INDEX_BITS | index for job, index in keys if job in number)
+
+    def _keys(self, rows: Sequence[Row]) -> tuple[TaskKey, ...]:
+        jobs = self._known.jobs
+        jobs.name({key >> INDEX_BITS for (key,) in rows})
+        return tuple((jobs.id[key >> INDEX_BITS], key & LAST_INDEX) for (key,) in rows)
 
     # -- the rows themselves
 
-    def _load_jobs(self) -> dict[JobId, Job]:
-        known = self._known.jobs
-        rows = self._database.rows_for("jobs_by_number", sorted(self._jobs))
-        for row in rows:
-            known.number[JobId(row[1])] = row[0]
-            known.id[row[0]] = JobId(row[1])
-        return {job.id: job for job in map(job_of, rows)}
+    def _load_jobs(self, *, sweep: bool) -> dict[JobId, Job]:
+        known = self._known
+        if sweep:
+            self._jobs.update(job for (job,) in self._database.rows("settled_jobs"))
+        found = {job: known.job_rows[job] for job in self._jobs if job in known.job_rows}
+        for row in self._database.rows_for("jobs_by_id", sorted(self._jobs - found.keys())):
+            job = found[row[1]] = job_of(row)
+            known.jobs.learn(job.id, row[0])
+            known.keep_job(job)
+        return found
 
     def _load_devices(self) -> dict[DeviceId, Device]:
-        rows = self._database.rows_for("devices_by_number", sorted(self._devices))
-        return {device.id: device for device in map(device_of, rows)}
+        known = self._known
+        unread = sorted(device for device in self._devices if device not in known.device_rows)
+        for row in self._database.rows_for("devices_by_id", unread):
+            device = known.device_rows[row[1]] = device_of(row)
+            known.devices.learn(device.id, row[0])
+        return {device: known.device_rows[device] for device in self._devices if device in known.device_rows}
 
-    def _specs(self) -> dict[JobId, JobSpec]:
+    def _specs(self, jobs: Iterable[JobId]) -> dict[JobId, JobSpec]:
         specs = self._known.specs
-        wanted = [number for number in self._jobs if number not in specs]
-        specs.update((job, decode_spec(spec)) for job, spec in self._database.rows_for("specs", wanted))
-        return {self._known.jobs.id[number]: specs[number] for number in self._jobs}
-
-    def _leases(self) -> dict[Epoch, Lease]:
-        known = self._known
-        known.devices.name(self._devices)
-        leases = (lease_of(row, known.jobs.id, known.devices.id) for row in self._lease_rows.values())
-        return {lease.epoch: lease for lease in leases}
-
-    def _decode(
-        self, ready_rows: tuple[Rows, Rows], rows: tuple[Rows, Rows]
-    ) -> tuple[dict[TaskKey, Task], dict[TaskKey, tuple[Attempt, ...]]]:
-        known = self._known
-        known.devices.name(self._devices)
-        job_id, device_id = known.jobs.id.__getitem__, known.devices.id.__getitem__
-        task_rows, attempt_rows = rows
-        tasks = tasks_of([*ready_rows[0], *ready_rows[1], *task_rows], job_id)
-        return dict(zip(map(_KEY, tasks), tasks, strict=True)), by_task(attempts_of(attempt_rows, job_id, device_id))
+        unread = [job for job in jobs if job not in specs]
+        specs.update((job, decode_spec(spec)) for job, spec in self._database.rows_for("specs", unread))
+        return {job: specs[job] for job in jobs}
 
     # -- what is derived
 
-    def _ready_keys(self, ready_rows: tuple[Rows, Rows], jobs: Mapping[JobId, Job]) -> tuple[TaskKey, ...]:
+    def _in_order(self, fresh: list[TaskKey], tried: list[TaskKey], jobs: Mapping[JobId, Job]) -> tuple[TaskKey, ...]:
         """Fresh and tried tasks in one order; each of the two comes in it already."""
-        ids = self._known.jobs.id
-        fresh, tried = ready_rows
-        if tried and fresh:
-            rank = {
-                number: (-jobs[ids[number]].priority, jobs[ids[number]].created_at, number) for number in self._jobs
-            }
-            rows: Iterable[list[Any]] = merge(fresh, tried, key=lambda row: (rank[row[0]], row[1]))
-        else:
-            rows = fresh or tried
-        return tuple((ids[row[0]], row[1]) for row in rows)
-
-    def _task_keys(self, keys: Iterable[int]) -> tuple[TaskKey, ...]:
-        ids = self._known.jobs.id
-        return tuple((ids[key >> INDEX_BITS], key & LAST_INDEX) for key in keys)
+        if not (fresh and tried):
+            return tuple(fresh or tried)
+        number = self._known.jobs.number
+        ranked = sorted(jobs.values(), key=lambda job: (-job.priority, job.created_at, number.get(job.id, 0)))
+        rank = {job.id: place << INDEX_BITS for place, job in enumerate(ranked)}
+        return tuple(sorted([*fresh, *tried], key=lambda key: rank[key[0]] | key[1]))
 
     def _tainted_jobs(self) -> frozenset[JobId]:
-        numbers = [number for (number,) in self._database.rows("tainted_jobs")]
-        self._known.jobs.name(numbers)
-        return frozenset(self._known.jobs.id[number] for number in numbers)
+        known = self._known
+        if known.barred is None:
+            known.barred = bool(self._database.rows("any_barred"))
+        if not known.barred:
+            return frozenset()
+        return frozenset(JobId(job) for (job,) in self._database.rows("tainted_jobs"))
 
     def _owners(self) -> Mapping[OwnerId, OwnerPresence]:
         known, settings = self._known, self._settings
@@ -251,15 +231,13 @@ class _Load:
             known.owners_at = self._now
         return known.owners
 
-    def _payloads(
-        self, specs: Mapping[JobId, JobSpec], attempts: Mapping[TaskKey, tuple[Attempt, ...]]
-    ) -> dict[tuple[int, int], bytes]:
+    def _payloads(self, specs: Mapping[JobId, JobSpec]) -> dict[tuple[int, int], bytes]:
         inside = {job for job, spec in specs.items() if spec.verify.comparator.kind is not ComparatorKind.BYTES}
         if not inside:
             return {}
         places = sorted(
             (attempt.batch, attempt.position)
-            for key, rows in attempts.items()
+            for key, rows in self._attempts.items()
             if key[0] in inside
             for attempt in rows
             if returned(attempt)
@@ -267,15 +245,27 @@ class _Load:
         contents: dict[int, bytes] = dict(self._database.rows_for("contents", sorted({batch for batch, _ in places})))
         return {place: self._settings.item_payload(contents[place[0]], place[1]) for place in places}
 
-    def _standings(self) -> dict[tuple[DeviceId, Digest], Standing]:
-        if not (self._devices and self._jobs):
-            return {}
-        ids = self._known.devices.id
-        rows = self._database.rows_for("standings", sorted(self._devices), f"{sorted(self._jobs)}")
-        return {
-            (ids[device], Digest(bundle)): Standing(ids[device], Digest(bundle), Digest(shape), returned_, passed)
-            for device, bundle, shape, returned_, passed, _ in rows
-        }
+    def _standings(
+        self, devices: Iterable[DeviceId], specs: Mapping[JobId, JobSpec]
+    ) -> dict[tuple[DeviceId, Digest], Standing]:
+        remembered = self._known.standings
+        bundles = {spec.bundle: job for job, spec in specs.items()}
+        marks = [(device, bundle) for device in devices for bundle in bundles]
+        unread = [mark for mark in marks if mark not in remembered]
+        if unread:
+            remembered.update(dict.fromkeys(unread))
+            remembered.update(self._read_standings(unread, bundles))
+        found = ((mark, remembered[mark]) for mark in marks)
+        return {mark: standing for mark, standing in found if standing is not None}
+
+    def _read_standings(
+        self, marks: Iterable[tuple[DeviceId, Digest]], bundles: Mapping[Digest, JobId]
+    ) -> Iterator[tuple[tuple[DeviceId, Digest], Standing]]:
+        devices, jobs = {device for device, _ in marks}, {bundles[bundle] for _, bundle in marks}
+        rows = self._database.rows_for("standings", sorted(devices), json.dumps(sorted(jobs)))
+        for device, bundle, shape, returned_, passed, _ in rows:
+            standing = Standing(DeviceId(device), Digest(bundle), Digest(shape), returned_, passed)
+            yield (standing.device, standing.bundle), standing
 
 
 def returned(attempt: Attempt) -> bool:

@@ -42,6 +42,11 @@ class Numbers(Generic[Id]):
         self._remember("numbers", [key for key in wanted if key not in self.number])
         return [self.number[key] for key in wanted if key in self.number]
 
+    def learn(self, key: Id, number: int) -> None:
+        """Remember a number that was read elsewhere."""
+        self.number[key] = number
+        self.id[number] = key
+
     def require(self, ids: Iterable[Id]) -> None:
         """Learn the numbers of ``ids``.
 
@@ -59,5 +64,4 @@ class Numbers(Generic[Id]):
 
     def _remember(self, what: str, wanted: list[Id] | list[int]) -> None:
         for key, number in self._database.rows_for(f"{self._kind}_{what}", wanted):
-            self.number[key] = number
-            self.id[number] = key
+            self.learn(key, number)

@@ -11,7 +11,7 @@ from corpgrid.domain.device import Device
 from corpgrid.domain.effects import AuditEntry, Checkpoint
 from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
-from corpgrid.ports import StoredResult
+from corpgrid.ports.store import StoredResult
 from corpgrid.stores.settings import BatchBlobs
 from corpgrid.stores.sqlite_database import Database, Row
 from corpgrid.stores.sqlite_rows import (
@@ -30,7 +30,7 @@ Page = tuple[list[Digest], int | None]
 
 
 class Reader:
-    """The reading half of the store; every method is one statement, and so one moment.
+    """The reading half of the store; what a method gives is of one moment.
 
     Args:
         database: a connection of its own.
@@ -66,9 +66,20 @@ class Reader:
         key, _ = self._range(job, index)
         return attempts_of(self._arrays("attempts", key), lambda _: job, DeviceId)
 
-    def ended(self, job: JobId, after: tuple[int, int], limit: int) -> list[StoredResult]:
+    def attached(self, digest: Digest) -> bytes | None:
+        """``Store.attached``."""
+        rows = self._rows("attached", digest)
+        return bytes(rows[0][0]) if rows else None
+
+    def ended(self, job: JobId, after: tuple[int, int], limit: int) -> tuple[Job, list[StoredResult]] | None:
         """``Store.ended``."""
-        return _results(job, self._arrays("ended", self._number(job), *after, limit))
+        with self._database.moment():
+            rows = self._database.rows("job", job)
+            if not rows:
+                return None
+            number, *_ = rows[0]
+            results = self._database.arrays("ended", number, *after, limit)
+        return job_of(rows[0]), _results(job, results)
 
     def provisional(self, job: JobId, after: int, limit: int) -> list[StoredResult]:
         """``Store.provisional``."""

@@ -52,6 +52,8 @@ ATTEMPT_STATES = (
 """By the number that stands for them in the file (the table ``words``): append, never reorder."""
 LAST_LIVE = ATTEMPT_STATES.index(AttemptState.YIELDED)
 
+_AS_MADE = (TASK_STATES.index(TaskState.READY), PURPOSES.index(Purpose.PRIMARY), 1, 0, 0, 0, -1, "", 0.0, 0)
+
 _task: Callable[[Iterable[Any]], Task] = partial(tuple.__new__, Task)
 _attempt: Callable[[Iterable[Any]], Attempt] = partial(tuple.__new__, Attempt)
 """``_make`` without its check of the length, which the statements give."""
@@ -70,6 +72,11 @@ def _words(kind: type[Word]) -> Callable[[Word], str]:
 task_state_number = _numbers(TASK_STATES)
 _purpose_number, _attempt_number = _numbers(PURPOSES), _numbers(ATTEMPT_STATES)
 _job_word, _device_word = _words(JobState), _words(DeviceState)
+
+
+def whole_tasks(rows: Iterable[Any]) -> list[list[Any]]:
+    """Arrays for ``tasks_of``, of those and of the numbers of tasks that are as they were made."""
+    return [[row >> INDEX_BITS, row & LAST_INDEX, *_AS_MADE] if isinstance(row, int) else row for row in rows]
 
 
 def tasks_of(rows: Sequence[list[Any]], job_id: Callable[[int], JobId]) -> list[Task]:
@@ -150,7 +157,7 @@ def by_task(attempts: Iterable[Attempt]) -> dict[TaskKey, tuple[Attempt, ...]]:
     found: dict[TaskKey, tuple[Attempt, ...]] = {}
     for attempt in attempts:
         key = (attempt[0], attempt[1])
-        found[key] = (*found.get(key, ()), attempt)
+        found[key] = (*found[key], attempt) if key in found else (attempt,)
     return found
 
 

@@ -62,6 +62,19 @@ def parse(text: str) -> Address:
     return Address(target=f"{host}:{port}")
 
 
+def parse_all(text: str) -> tuple[Address, ...]:
+    """Read the addresses of equal schedulers, with commas between them.
+
+    Raises:
+        ConfigError: one is not written like an address, or there is none.
+        RefusedError: other machines could reach one.
+    """
+    found = tuple(dict.fromkeys(parse(part.strip()) for part in text.split(",") if part.strip()))
+    if not found:
+        raise ConfigError("there is no address", remedy=_FORMS)
+    return found
+
+
 def prepare(address: Address) -> None:
     """Make a Unix socket's folder safe to listen in; what a dead scheduler left there is removed.
 

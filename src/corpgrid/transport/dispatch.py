@@ -14,14 +14,15 @@ from contextlib import contextmanager
 from typing import Any
 
 from corpgrid.errors import CorpGridError, GridError, LimitError, MalformedDataError
-from corpgrid.ports import Blobs, GridApi, SchedulerApi
+from corpgrid.ports.api import GridApi, SchedulerApi
+from corpgrid.ports.blobs import Blobs
 from corpgrid.transport.limits import TransportLimits
 from corpgrid.wire import methods
-from corpgrid.wire.methods import GRID_METHODS, MISSING_BLOBS, SCHEDULER_METHODS, Method, PutPart
+from corpgrid.wire.methods import BLOB_METHODS, GRID_METHODS, LOCATE_BLOB, SCHEDULER_METHODS, Method, PutPart
 
 log = logging.getLogger(__name__)
 
-UNARY: tuple[Method[Any, Any, Any], ...] = (*SCHEDULER_METHODS, *GRID_METHODS, MISSING_BLOBS)
+UNARY: tuple[Method[Any, Any, Any], ...] = (*SCHEDULER_METHODS, *GRID_METHODS, *BLOB_METHODS)
 
 
 class Dispatch:
@@ -47,6 +48,8 @@ class Dispatch:
         """
         with _faults_logged(method.path):
             request = method.request.decode(self._fitting(content, "the request"))
+            if method is LOCATE_BLOB:
+                self._check_blob(request.put_bytes or 0)
             reply = await method.call(self._apis[method.service], request)
             return self._fitting(method.reply.encode(reply), "the reply")
 
@@ -81,9 +84,12 @@ class Dispatch:
             if part.expected:
                 raise MalformedDataError("only the first part of a blob may say what all of it is")
             size += len(part.chunk)
-            if size > self._limits.blob_bytes:
-                raise LimitError("blob_bytes", limit=self._limits.blob_bytes, got=size, what="the blob")
+            self._check_blob(size)
             yield part.chunk
+
+    def _check_blob(self, size_bytes: int) -> None:
+        if size_bytes > self._limits.blob_bytes:
+            raise LimitError("blob_bytes", limit=self._limits.blob_bytes, got=size_bytes, what="the blob")
 
     def _fitting(self, content: bytes, what: str) -> bytes:
         if len(content) > self._limits.message_bytes:

@@ -3,6 +3,8 @@
 Rules:
 * A call may take ``call_seconds`` beyond what it waits by itself, reconnecting included; then it is an
   ``UnavailableError``.  Every call of the protocol may be repeated safely, so one whose answer was lost is.
+* Where several equal schedulers serve the grid, a call that one of them does not answer, or turns away, goes to the
+  next.  Each connection begins at one of them by chance, so that none gets all.
 * Pauses between tries grow, and hang on chance, so that a thousand agents do not come back as one.
 * A blob's stream has no deadline as a whole, but may not stand still for longer than ``idle_seconds``; one that breaks
   off goes on where it was.
@@ -12,12 +14,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from corpgrid.domain.ids import Digest
-from corpgrid.errors import LimitError, UnavailableError
+from corpgrid.errors import LimitError, OverloadedError, UnavailableError
 from corpgrid.transport.address import Address
 from corpgrid.transport.backoff import Backoff
 from corpgrid.transport.forkless import grpc
@@ -32,25 +34,45 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class GrpcWire:
-    """A connection to a scheduler.
+class _Endpoint:
+    """One scheduler; nothing is connected before the first call."""
 
-    Args:
-        address: where it listens.
-        limits: what a call may take.
-        rng: chance for the pauses between tries.
-    """
-
-    def __init__(self, address: Address, limits: TransportLimits, rng: random.Random) -> None:
-        self._target = address.target
-        self._limits = limits
-        self._rng = rng
+    def __init__(self, address: Address, limits: TransportLimits) -> None:
+        self.target = address.target
         kind = grpc.LocalConnectionType.UDS if address.path else grpc.LocalConnectionType.LOCAL_TCP
         # Any: the stubs that there are for gRPC do not know its defaults.
-        self._channel: Any = grpc.aio.secure_channel(
+        self.channel: Any = grpc.aio.secure_channel(
             address.target, grpc.local_channel_credentials(kind), options=_options(limits)
         )
         self._unary: dict[str, Any] = {}
+
+    def unary(self, path: str) -> Any:
+        """The call of this path."""
+        stub = self._unary.get(path)
+        if stub is None:
+            stub = self._unary[path] = self.channel.unary_unary(path)
+        return stub
+
+
+class GrpcWire:
+    """A connection to a grid.
+
+    Args:
+        addresses: where its schedulers listen.
+        limits: what a call may take.
+        rng: chance for the pauses between tries.
+        patient: whether a scheduler that is overloaded is asked again, after the time that it asks for.
+    """
+
+    def __init__(
+        self, addresses: Sequence[Address], limits: TransportLimits, rng: random.Random, *, patient: bool
+    ) -> None:
+        assert addresses
+        self._limits = limits
+        self._rng = rng
+        self._patient = patient
+        self._endpoints = [_Endpoint(address, limits) for address in addresses]
+        self._at = rng.randrange(len(addresses))
 
     async def call(self, method: Method[Any, Q, R], request: Q) -> R:
         """One unary call."""
@@ -59,21 +81,20 @@ class GrpcWire:
             raise LimitError(
                 "message_bytes", limit=self._limits.message_bytes, got=len(content), what=f"the {method.name} request"
             )
-        stub = self._stub(method.path)
+        waits = method.waits(request)
 
         async def once(seconds: float) -> bytes:
-            reply: bytes = await stub(content, timeout=seconds)
+            reply: bytes = await self._here.unary(method.path)(content, timeout=min(seconds, self._try_seconds + waits))
             return reply
 
-        reply = await self._again(once, seconds=self._limits.call_seconds + method.waits(request))
+        reply = await self._again(once, seconds=self._limits.call_seconds + waits)
         return method.reply.decode(reply)
 
     async def put(self, parts: Parts) -> Digest:
         """Store a blob."""
-        stub = self._channel.stream_unary(methods.PUT_BLOB_PATH)
 
         async def once(_seconds: float) -> bytes:
-            stream = stub()
+            stream = self._here.channel.stream_unary(methods.PUT_BLOB_PATH)()
             try:
                 async for part in parts():
                     async with self._moving("took"):
@@ -102,6 +123,7 @@ class GrpcWire:
                     deadline, backoff = clock() + self._limits.call_seconds, Backoff(self._rng)
                     yield chunk
             except UnavailableError:
+                self._move_on()
                 pause = backoff.next_seconds()
                 if clock() + pause >= deadline:
                     raise
@@ -110,12 +132,13 @@ class GrpcWire:
                 return
 
     async def close(self) -> None:
-        """Let go of the connection."""
-        await self._channel.close()
+        """Let go of the connections."""
+        for endpoint in self._endpoints:
+            await endpoint.channel.close()
 
     async def _get_from(self, name: Digest, offset: int) -> AsyncIterator[bytes]:
-        stub = self._channel.unary_stream(methods.GET_BLOB_PATH)
-        stream = stub(methods.GET_REQUEST.encode(GetPart(name, offset)))
+        here = self._here
+        stream = here.channel.unary_stream(methods.GET_BLOB_PATH)(methods.GET_REQUEST.encode(GetPart(name, offset)))
         chunks = aiter(stream)
         try:
             while True:
@@ -125,7 +148,7 @@ class GrpcWire:
                     return
                 yield methods.GET_CHUNK.decode(content)
         except grpc.aio.AioRpcError as failure:
-            raise error_of(failure, self._target) from None
+            raise error_of(failure, here.target) from None
         finally:
             stream.cancel()
 
@@ -137,39 +160,53 @@ class GrpcWire:
             async with asyncio.timeout(idle_seconds):
                 yield
         except TimeoutError:
-            raise UnavailableError(f"{self._target} {did} nothing of a blob for {idle_seconds:g} s") from None
+            silent = f"{self._here.target} {did} nothing of a blob for {idle_seconds:g} s"
+            raise UnavailableError(silent) from None
 
     async def _again(self, once: Callable[[float], Awaitable[T]], *, seconds: float) -> T:
         """Try until it is answered, or ``seconds`` are over."""
         clock = asyncio.get_running_loop().time
         deadline, backoff = clock() + seconds, Backoff(self._rng)
         while True:
+            here = self._here
             try:
                 return await once(deadline - clock())
             except grpc.aio.AioRpcError as failure:
-                error = error_of(failure, self._target)
+                error = error_of(failure, here.target)
             except UnavailableError as unavailable:
                 error = unavailable
+            if here is self._here and isinstance(error, (UnavailableError, OverloadedError)):
+                self._move_on()
             pause = backoff.next_seconds()
-            if not isinstance(error, UnavailableError) or clock() + pause >= deadline:
+            if self._patient and isinstance(error, OverloadedError):
+                pause += error.retry_after_seconds * self._rng.uniform(0.5, 1.0)
+            elif not isinstance(error, UnavailableError):
+                raise error
+            if clock() + pause >= deadline:
                 raise error
             await asyncio.sleep(pause)
 
-    def _stub(self, path: str) -> Any:
-        stub = self._unary.get(path)
-        if stub is None:
-            stub = self._unary[path] = self._channel.unary_unary(path)
-        return stub
+    @property
+    def _here(self) -> _Endpoint:
+        return self._endpoints[self._at]
+
+    @property
+    def _try_seconds(self) -> float:
+        """How long one scheduler may take before the next is asked; the only one has all the time."""
+        return self._limits.call_seconds / len(self._endpoints)
+
+    def _move_on(self) -> None:
+        self._at = (self._at + 1) % len(self._endpoints)
 
 
-def connect_scheduler(address: Address, *, limits: TransportLimits, rng: random.Random) -> RemoteScheduler:
+def connect_scheduler(addresses: Sequence[Address], *, limits: TransportLimits, rng: random.Random) -> RemoteScheduler:
     """What an agent holds; nothing is connected before the first call."""
-    return RemoteScheduler(GrpcWire(address, limits, rng))
+    return RemoteScheduler(GrpcWire(addresses, limits, rng, patient=False))
 
 
-def connect_grid(address: Address, *, limits: TransportLimits, rng: random.Random) -> RemoteGrid:
+def connect_grid(addresses: Sequence[Address], *, limits: TransportLimits, rng: random.Random) -> RemoteGrid:
     """What a client holds; nothing is connected before the first call."""
-    return RemoteGrid(GrpcWire(address, limits, rng))
+    return RemoteGrid(GrpcWire(addresses, limits, rng, patient=True))
 
 
 def _options(limits: TransportLimits) -> list[tuple[str, int]]:

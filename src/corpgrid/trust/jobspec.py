@@ -49,11 +49,12 @@ _SPLIT = "Submit it as several jobs."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedJob:
-    """A job whose signature held, by a trusted key, before it expired."""
+    """A job whose signature held, by a trusted key, before it expired; ``payload`` is the encoded specification."""
 
     id: JobId
     spec: JobSpec
     submitter: KeyId
+    payload: bytes
 
 
 def encode_spec(spec: JobSpec) -> bytes:
@@ -110,7 +111,7 @@ def verify_job(envelope: bytes, *, keyring: Keyring, now: float) -> VerifiedJob:
     spec = decode_spec(payload)
     if now > spec.not_after:
         raise ExpiredError(f"the job {spec.name!r} expired {now - spec.not_after:,.0f} s ago")
-    return VerifiedJob(id=ids.job_id(digest(payload)), spec=spec, submitter=submitter)
+    return VerifiedJob(id=ids.job_id(digest(payload)), spec=spec, submitter=submitter, payload=payload)
 
 
 def make_pages(items: Iterable[bytes], page_tasks: int) -> tuple[list[bytes], bytes, Arguments]:

@@ -23,6 +23,7 @@ from corpgrid.errors import (
     LoadError,
     MalformedDataError,
     OutputError,
+    OverloadedError,
     TaskFailedError,
 )
 from corpgrid.wire import convert_checks as check
@@ -38,6 +39,7 @@ _ATTRIBUTES: Mapping[type[CorpGridError], Mapping[str, object]] = {
     LoadError: {"reason": "", "detail": ""},
     OutputError: {"reason": ""},
     IllegalMoveError: {"story": ()},
+    OverloadedError: {"retry_after_seconds": 1.0},
 }
 """What a class carries beside its message, and what stands there where the other side did not say."""
 

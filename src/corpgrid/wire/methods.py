@@ -31,7 +31,7 @@ from corpgrid.domain.messages import (
     SubmitRequest,
 )
 from corpgrid.errors import UsageError
-from corpgrid.ports import BlobApi, GridApi, SchedulerApi
+from corpgrid.ports.api import BlobApi, GridApi, SchedulerApi
 from corpgrid.wire import convert_agent as agent
 from corpgrid.wire import convert_ask as ask
 from corpgrid.wire import convert_checks as check
@@ -94,6 +94,13 @@ class GetPart(NamedTuple):
     offset: int
 
 
+class LocateBlob(NamedTuple):
+    """A wish to fetch a blob elsewhere, or, if it has a size, to store it there."""
+
+    digest: Digest
+    put_bytes: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Method(Generic[A, Q, R]):
     """One unary call."""
@@ -121,6 +128,15 @@ def _missing_to_wire(digests: list[Digest]) -> pb.MissingBlobsResponse:
 
 def _digests_from_wire(message: pb.MissingBlobsRequest | pb.MissingBlobsResponse) -> list[Digest]:
     return [check.digest(content, "digest") for content in message.digests]
+
+
+def _locate_to_wire(question: LocateBlob) -> pb.LocateBlobRequest:
+    return pb.LocateBlobRequest(digest=question.digest, put_bytes=question.put_bytes)
+
+
+def _locate_from_wire(message: pb.LocateBlobRequest) -> LocateBlob:
+    put_bytes = message.put_bytes if message.HasField("put_bytes") else None
+    return LocateBlob(check.digest(message.digest, "digest"), put_bytes)
 
 
 def _fetch(api: GridApi, request: ask.AskResults) -> Awaitable[ResultsPage]:
@@ -278,6 +294,17 @@ MISSING_BLOBS: Method[BlobApi, list[Digest], list[Digest]] = Method(
     Codec(pb.MissingBlobsResponse, _missing_to_wire, _digests_from_wire),
     lambda api, request: api.missing_blobs(request),
 )
+LOCATE_BLOB: Method[BlobApi, LocateBlob, str | None] = Method(
+    "Blobs",
+    "LocateBlob",
+    Codec(pb.LocateBlobRequest, _locate_to_wire, _locate_from_wire),
+    Codec(
+        pb.LocateBlobResponse,
+        lambda url: pb.LocateBlobResponse(url=url or ""),
+        lambda message: check.text(message.url, "url") or None,
+    ),
+    lambda api, request: api.locate_blob(request.digest, put_bytes=request.put_bytes),
+)
 
 SCHEDULER_METHODS: tuple[Method[SchedulerApi, Any, Any], ...] = (
     REGISTER_AGENT,
@@ -303,6 +330,7 @@ GRID_METHODS: tuple[Method[GridApi, Any, Any], ...] = (
     SET_DEVICE,
     EXPLAIN_DEVICE,
 )
+BLOB_METHODS: tuple[Method[BlobApi, Any, Any], ...] = (MISSING_BLOBS, LOCATE_BLOB)
 
 PUT_BLOB_PATH = f"/{PACKAGE}.Blobs/PutBlob"
 GET_BLOB_PATH = f"/{PACKAGE}.Blobs/GetBlob"

@@ -59,6 +59,56 @@ def test_results_ride_on_the_poll_when_one_is_due():
     assert poll.status.held == (1,)
 
 
+def quick(made: Session, epoch: int, *, now: float):
+    """One task that takes next to no time, granted to an agent that knows such tasks."""
+    return made.polled(PollReply(grants=(grant(epoch, 0),)), now=now)
+
+
+def familiar(seconds: float) -> Session:
+    """An agent that has done one task of so many seconds."""
+    made = session(slots=1)
+    up(made)
+    quick(made, 1, now=0.0)
+    made.queue.take(JOB, 1)
+    (poll,) = only(made.finished(JOB, [done(0, seconds)], now=0.1), Poll)
+    assert poll.batches
+    return made
+
+
+def test_what_is_done_in_a_moment_is_waited_for_and_rides_on_the_poll():
+    made = familiar(0.0001)
+    assert not quick(made, 2, now=1.0)
+    assert made.next_due(now=1.0) < 0.01
+    made.queue.take(JOB, 1)
+    (poll,) = made.finished(JOB, [done(0, 0.0001)], now=1.0005)
+    assert isinstance(poll, Poll)
+    assert poll.batches
+
+
+def test_a_moment_is_not_waited_for_longer_than_a_moment():
+    made = familiar(0.0001)
+    assert not quick(made, 2, now=1.0)
+    made.queue.take(JOB, 1)
+    assert not only(made.advance(now=1.0 + made.next_due(now=1.0) / 2), Poll)
+    assert only(made.advance(now=1.0 + made.next_due(now=1.0)), Poll)
+    assert only(made.finished(JOB, [done(0, 5.0)], now=6.0), Submit)
+
+
+def test_a_moment_that_was_too_short_is_no_reason_not_to_wait_the_next_time():
+    made = familiar(0.0001)
+    quick(made, 2, now=1.0)
+    made.queue.take(JOB, 1)
+    assert only(made.advance(now=1.01), Poll)
+    assert only(made.finished(JOB, [done(0, 0.0001)], now=1.02), Submit)
+    made.submitted(Reply(received=(1,)), now=1.03)
+    assert not only(quick(made, 3, now=2.0), Poll)
+
+
+def test_what_takes_longer_is_not_waited_for():
+    made = familiar(0.1)
+    assert only(quick(made, 2, now=1.0), Poll)
+
+
 def test_results_are_submitted_while_a_poll_waits():
     made = session(slots=3)
     up(made)
@@ -127,10 +177,35 @@ def test_a_reply_that_says_stop_is_obeyed_and_a_later_one_lifts_it():
     assert only(out, StopRunners)
     assert not made.may_run
     assert made.message == "paused"
-    made.polled(PollReply(should_continue=False), now=1.1)
+    (waiting,) = only(made.polled(PollReply(should_continue=False), now=1.1), Poll)
+    assert waiting.wanted == 0, "it asks for leave, not for work"
     made.submitted(Reply(should_continue=False), now=1.1)
     assert not only(made.advance(now=30.0), Poll)
-    assert only(made.beaten(Reply(), now=31.0), Poll)
+    (polls,) = only(made.polled(PollReply(), now=31.0), Poll)
+    assert polls.wanted == 2
+    assert made.message == ""
+
+
+def test_it_comes_back_when_the_scheduler_expects_room_and_not_with_all_others():
+    moments = set()
+    for seed in range(20):
+        made = session(rng=random.Random(seed))
+        (poll,) = only(up(made), Poll)
+        made.failed(poll, refused=False, pause_seconds=4.0, now=10.0)
+        assert not made.advance(now=13.9)
+        due = 10.0 + made.next_due(now=10.0)
+        assert 14.0 <= due <= 18.0
+        assert only(made.advance(now=due), Poll)
+        moments.add(round(due, 1))
+    assert len(moments) > 5
+
+
+def test_an_owner_who_is_there_is_not_asked_whether_the_scheduler_allows_work():
+    made = session()
+    up(made)
+    made.host_changed(BATTERY, now=0.5)
+    assert not only(made.polled(PollReply(should_continue=False, message="battery"), now=1.0), Poll)
+    assert only(made.host_changed(Host(), now=2.0), Poll)
 
 
 def test_lost_leases_are_dropped_and_their_runner_stopped():

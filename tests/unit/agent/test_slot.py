@@ -16,7 +16,7 @@ from corpgrid.agent.runtime import lay_out
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.messages import Outcome
 from corpgrid.errors import DigestError, LimitError, UnavailableError
-from corpgrid.ports import SandboxProcess, SandboxSpec
+from corpgrid.ports.sandbox import SandboxProcess, SandboxSpec
 from corpgrid.wire import data
 from tests.unit.agent.grid_stand_in import Device
 from tests.unit.runner.plain_sandbox import PlainSandbox

@@ -12,7 +12,7 @@ import pytest
 from corpgrid.agent.engine_check import engine_faults
 from corpgrid.agent.runner_spec import RunnerPlace
 from corpgrid.agent.runtime import lay_out
-from corpgrid.ports import SandboxProcess, SandboxSpec
+from corpgrid.ports.sandbox import SandboxProcess, SandboxSpec
 from tests.contracts.worker import Bench, WorkerContract, finish
 from tests.unit.runner.plain_sandbox import PlainSandbox
 

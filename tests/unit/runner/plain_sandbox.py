@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 
-from corpgrid.ports import Gate, SandboxExit, SandboxProcess, SandboxSpec
+from corpgrid.ports.sandbox import Gate, SandboxExit, SandboxProcess, SandboxSpec
 
 
 class PlainProcess:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -36,6 +37,36 @@ async def test_submitting_the_same_envelope_again_is_the_same_job(world: World) 
     assert await world.scheduler.grid.submit_job(envelope) == first
     assert await world.scheduler.grid.jobs() == [first]
     assert await world.store.envelope(first.id) == envelope
+
+
+async def asked_for(world: World, monkeypatch: pytest.MonkeyPatch, *, jobs: int) -> list[int]:
+    """How many blobs each of some jobs of the same code made the blob store look for."""
+    asked: list[Digest] = []
+    missing = world.blobs.missing
+
+    async def counted(digests: Sequence[Digest]) -> list[Digest]:
+        asked.extend(digests)
+        return await missing(digests)
+
+    monkeypatch.setattr(world.blobs, "missing", counted)
+    counts = []
+    for number in range(jobs):
+        envelope = await world.job(3 + number)
+        asked.clear()
+        await world.scheduler.grid.submit_job(envelope)
+        counts.append(len(asked))
+    return counts
+
+
+async def test_code_that_was_found_a_moment_ago_is_not_looked_for_again(world: World, monkeypatch) -> None:
+    first, second, third = await asked_for(world, monkeypatch, jobs=3)
+    assert first > second == third > 0
+
+
+async def test_without_grace_everything_is_looked_for_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with World(collect_grace_seconds=0.0).running() as world:
+        first, second, third = await asked_for(world, monkeypatch, jobs=3)
+        assert first == second == third > 0
 
 
 async def test_a_job_of_a_stranger_is_refused(world: World) -> None:

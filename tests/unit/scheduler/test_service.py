@@ -153,6 +153,24 @@ async def test_on_battery_a_device_is_told_to_stop(world: World) -> None:
     assert "Battery" in reply.message
 
 
+async def test_a_paused_device_that_waits_for_leave_hears_of_it_at_once(world: World) -> None:
+    actor = world.actor()
+    await actor.register()
+    await world.scheduler.grid.set_device(actor.device, DeviceState.PAUSED)
+    waiting = asyncio.create_task(actor.poll(wanted=0, wait=20.0))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    await world.scheduler.grid.set_device(actor.device, DeviceState.ACTIVE)
+    assert (await asyncio.wait_for(waiting, 5.0)).should_continue
+
+
+async def test_a_paused_device_that_waited_long_enough_is_still_paused(world: World) -> None:
+    actor = world.actor()
+    await actor.register()
+    await world.scheduler.grid.set_device(actor.device, DeviceState.PAUSED)
+    assert not (await actor.poll(wanted=0, wait=0.1)).should_continue
+
+
 async def test_a_waiting_poll_hears_that_its_device_was_paused(world: World) -> None:
     actor = world.actor()
     await actor.register()

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from corpgrid.domain.device import Device, PowerStatus
+from corpgrid.domain.device import Device, Facts, PowerStatus
 from corpgrid.domain.effects import Effects, NewJob, View
-from corpgrid.domain.events import Event, Heartbeat, JobCancelled, Polled
+from corpgrid.domain.events import DeviceRegistered, Event, Heartbeat, JobCancelled, JobSubmitted, Polled, Submitted
 from corpgrid.domain.ids import DeviceId, Digest, JobId, KeyId, OwnerId, SiteId
 from corpgrid.domain.job import Arguments, Job, JobSpec, Task, TaskState
-from corpgrid.domain.messages import PollReply, Reply
+from corpgrid.domain.messages import Batch, PollReply, RegisterRequest, Reply
 from corpgrid.errors import (
     GridError,
     IllegalMoveError,
@@ -65,11 +65,33 @@ async def test_a_full_queue_asks_to_come_back() -> None:
         await bench.settled()
         waiting = [asyncio.create_task(bench.tick.ask(bench.heartbeat())) for _ in range(2)]
         await bench.settled()
-        with pytest.raises(OverloadedError, match="queue_events"):
+        with pytest.raises(OverloadedError, match="queue_events") as later:
             await bench.tick.ask(bench.heartbeat())
+        assert 0.0 < later.value.retry_after_seconds <= 30.0
         bench.store.gate.set()
         await asyncio.gather(first, *waiting)
         assert bench.counters.overloads == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken"),
+    [("poll", 10), ("registration", 14), ("heartbeat", 17), ("poll with results", 20), ("results", 20)],
+)
+async def test_what_can_come_later_is_turned_away_first_and_results_last(kind: str, taken: int) -> None:
+    async with Bench(answer_all, queue_events=20).running() as bench:
+        bench.store.gate.clear()
+        asking = [asyncio.create_task(bench.tick.ask(bench.heartbeat()))]
+        await bench.settled()
+        asking += [asyncio.create_task(bench.tick.ask(_event(bench, "results"))) for _ in range(taken - 1)]
+        await asyncio.sleep(0)
+        asking.append(asyncio.create_task(bench.tick.ask(_event(bench, kind))))
+        await asyncio.sleep(0)
+        assert not asking[-1].done(), f"{taken - 1} wait, and there is room"
+        with pytest.raises(OverloadedError):
+            await bench.tick.ask(_event(bench, kind))
+        bench.store.gate.set()
+        for task in asking:
+            task.cancel()
 
 
 async def test_an_error_among_the_replies_is_raised_to_its_sender_alone() -> None:
@@ -210,6 +232,22 @@ async def test_parked_polls_are_asked_again_only_when_a_task_wants_a_device(effe
         await bench.tick.ask(bench.heartbeat())
         await bench.settled()
         assert bench.asked("dev_a") == asked
+        polling.cancel()
+
+
+async def test_a_job_is_put_to_a_poll_that_was_parked_while_it_waited_for_its_tick() -> None:
+    async with Bench(answer_all).running() as bench:
+        bench.store.gate.clear()
+        polling = asyncio.create_task(bench.tick.ask(bench.poll(), wait_seconds=60.0))
+        await bench.settled()
+        submitting = asyncio.create_task(bench.tick.ask(_submitted(bench.tick.ticket())))
+        await bench.settled()
+        bench.store.gate.set()
+        await submitting
+        assert [sorted(type(event).__name__ for event in events) for events in bench.ticks] == [
+            ["Polled"],
+            ["JobSubmitted", "Polled"],
+        ]
         polling.cancel()
 
 
@@ -379,6 +417,37 @@ def _new_job() -> Effects:
     spec = JobSpec(name="", bundle=digest, arguments=_one(digest), not_after=0.0, nonce="")
     job = Job(id=JOB, name="", submitter=KeyId(""), tenant="", priority=0, tasks=1, created_at=0.0)
     return Effects(new_jobs=(NewJob(job, spec, b"", 1),))
+
+
+def _event(bench: Bench, kind: str) -> Event:
+    ticket, status = bench.tick.ticket(), bench.status()
+    batch = Batch(JOB, status.device, ())
+    request = RegisterRequest(
+        public_key=b"",
+        owner="",
+        site="",
+        name="",
+        facts=Facts(),
+        power=status.power,
+        boot="",
+        signed_at=0.0,
+        capacity=1,
+    )
+    events: dict[str, Event] = {
+        "poll": bench.poll(),
+        "registration": DeviceRegistered(
+            ticket=ticket, device=status.device, request=request, session=b"", trusted=False
+        ),
+        "heartbeat": bench.heartbeat(),
+        "poll with results": replace(bench.poll(), batches=(batch,)),
+        "results": Submitted(ticket=ticket, status=status, batches=(batch,)),
+    }
+    return events[kind]
+
+
+def _submitted(ticket: int) -> JobSubmitted:
+    new = _new_job().new_jobs[0]
+    return JobSubmitted(ticket=ticket, job=JOB, spec=new.spec, envelope=b"", submitter=KeyId(""))
 
 
 def _one(digest: Digest) -> Arguments:

@@ -31,7 +31,8 @@ from corpgrid.domain.messages import (
 )
 from corpgrid.domain.rules import GridRules
 from corpgrid.errors import DigestError, NotFoundError
-from corpgrid.ports import SchedulerApi, Store
+from corpgrid.ports.api import SchedulerApi
+from corpgrid.ports.store import Store
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.scheduler import Scheduler
 from corpgrid.stores.memory import MemoryStore
@@ -95,6 +96,12 @@ class DictBlobs:
 
     async def size(self, name: Digest) -> int | None:
         return len(self.contents[name]) if name in self.contents else None
+
+    async def download_url(self, name: Digest, *, ttl_seconds: float) -> str | None:
+        return None
+
+    async def upload_url(self, name: Digest, *, ttl_seconds: float) -> str | None:
+        return None
 
     async def collect(self, referenced: AsyncIterator[Digest], *, older_than_seconds: float) -> int:
         assert older_than_seconds >= 0

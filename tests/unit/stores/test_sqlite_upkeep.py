@@ -13,7 +13,7 @@ import pytest
 
 from corpgrid.domain.device import DeviceState
 from corpgrid.domain.effects import Effects, View
-from corpgrid.ports import Store
+from corpgrid.ports.store import Store
 from corpgrid.stores.memory import MemoryStore
 from corpgrid.stores.sqlite import METRICS_KEPT_SECONDS, METRICS_SECONDS, SqliteStore
 from tests.contracts.store_rows import FakeClock, device, need, new_job, settings, tick

@@ -32,7 +32,7 @@ def test_every_statement_is_used_and_every_used_one_exists() -> None:
     made = {f"{kind}_{what}" for kind in ("job", "device") for what in ("numbers", "ids")}
     used = set(re.findall(r'"(\w+)"', code)) | made
     assert set(statements("sqlite")) <= used
-    asked = re.findall(r'\._?(?:rows|rows_for|arrays|arrays_for|run|put)\(\s*"(\w+)"', code)
+    asked = re.findall(r'\._?(?:rows|rows_for|arrays|arrays_for|run|add|put)\(\s*"(\w+)"', code)
     assert set(asked) <= set(statements("sqlite"))
 
 

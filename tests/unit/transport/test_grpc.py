@@ -5,6 +5,7 @@ import logging
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,21 +49,29 @@ class Api:
     def __init__(self) -> None:
         self.calls = 0
         self.error: BaseException | None = None
+        self.still = False
         self.blobs = DictBlobs()
 
     async def info(self) -> GridInfo:
         self.calls += 1
         if self.error is not None:
             raise self.error
+        if self.still:
+            await asyncio.sleep(60.0)
         return GridInfo(version="1", now=2.0, started_at=3.0)
 
     async def poll(self, request: PollRequest) -> PollReply:
         self.calls += 1
+        if self.error is not None:
+            raise self.error
         await asyncio.sleep(request.wait_seconds)
         return PollReply(message="done")
 
     async def submit_job(self, envelope: bytes, *, blobs: Any = ()) -> Any:
         raise AssertionError
+
+    async def locate_blob(self, name: Any, *, put_bytes: int | None = None) -> str | None:
+        return None
 
 
 @pytest.fixture
@@ -81,7 +90,7 @@ def dispatch(api: Any, limits: TransportLimits = PATIENT) -> Dispatch:
 
 @asynccontextmanager
 async def grid_at(address: Address, limits: TransportLimits = PATIENT) -> AsyncIterator[Any]:
-    grid = connect_grid(address, limits=limits, rng=random.Random(1))
+    grid = connect_grid([address], limits=limits, rng=random.Random(1))
     try:
         yield grid
     finally:
@@ -118,7 +127,7 @@ async def test_a_client_outlives_a_restart_of_the_server(address: Address, api: 
 async def test_a_call_whose_answer_was_lost_is_asked_again(address: Address, api: Api) -> None:
     status = AgentStatus(device=DeviceId("dev_a"), session="s", power=PowerStatus())
     request = PollRequest(status=status, wanted=1, wait_seconds=1.0)
-    agent = connect_scheduler(address, limits=PATIENT, rng=random.Random(1))
+    agent = connect_scheduler([address], limits=PATIENT, rng=random.Random(1))
     async with serving(dispatch(api), address, PATIENT):
         polling = asyncio.create_task(agent.poll(request))
         async with asyncio.timeout(5.0):
@@ -141,7 +150,86 @@ async def test_an_answer_that_says_unavailable_is_tried_again(address: Address, 
         assert (await asking).version == "1"
 
 
-@pytest.mark.parametrize("error", [RefusedError("no"), OverloadedError("later"), StoreError("full")])
+async def test_a_person_who_is_asked_to_come_back_comes_back_by_himself(address: Address, api: Api) -> None:
+    async with serving(dispatch(api), address, PATIENT), grid_at(address) as grid:
+        api.error = OverloadedError("later", retry_after_seconds=0.1)
+        asking = asyncio.create_task(grid.info())
+        async with asyncio.timeout(5.0):
+            while api.calls < 2:  # noqa: ASYNC110 -- nothing else tells that the call has arrived again
+                await asyncio.sleep(0.01)
+        api.error = None
+        assert (await asking).version == "1"
+
+
+async def test_a_person_is_not_asked_to_wait_beyond_the_deadline(address: Address, api: Api) -> None:
+    api.error = OverloadedError("later", retry_after_seconds=1_000.0)
+    async with serving(dispatch(api), address, PATIENT), grid_at(address) as grid:
+        with pytest.raises(OverloadedError, match="later"):
+            await grid.info()
+    assert api.calls == 1
+
+
+async def test_an_agent_hears_at_once_when_to_come_back(address: Address, api: Api) -> None:
+    agent = connect_scheduler([address], limits=PATIENT, rng=random.Random(1))
+    status = AgentStatus(device=DeviceId("dev_a"), session="s", power=PowerStatus())
+    api.error = OverloadedError("later", retry_after_seconds=7.0)
+    async with serving(dispatch(api), address, PATIENT):
+        with pytest.raises(OverloadedError) as later:
+            await agent.poll(PollRequest(status=status, wanted=1, wait_seconds=1.0))
+    assert later.value.retry_after_seconds == 7.0
+    await agent.close()
+
+
+# -- several equal schedulers
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Address]:
+    return [parse(f"unix:{tmp_path}/private/{name}.sock") for name in ("first", "second")]
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_call_goes_to_whichever_scheduler_answers(two: list[Address], api: Api, seed: int) -> None:
+    grid = connect_grid(two, limits=PATIENT, rng=random.Random(seed))
+    for address in (*two, *two):
+        async with serving(dispatch(api), address, PATIENT):
+            assert (await grid.info()).version == "1"
+    await grid.close()
+    assert api.calls == 4
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_a_scheduler_that_stands_still_is_passed_by(two: list[Address], api: Api, seed: int) -> None:
+    limits = replace(PATIENT, call_seconds=1.0)
+    stands_still = Api()
+    stands_still.still = True
+    grid = connect_grid(two, limits=limits, rng=random.Random(seed))
+    async with serving(dispatch(stands_still), two[0], limits), serving(dispatch(api), two[1], limits):
+        assert (await grid.info()).version == "1"
+        calls = stands_still.calls
+        assert (await grid.info()).version == "1"
+        assert stands_still.calls == calls, "it stays with the one that answers"
+    await grid.close()
+
+
+async def test_a_scheduler_that_is_full_sends_agents_to_the_next(two: list[Address], api: Api) -> None:
+    full = Api()
+    full.error = OverloadedError("full", retry_after_seconds=60.0)
+    status = AgentStatus(device=DeviceId("dev_a"), session="s", power=PowerStatus())
+    poll = PollRequest(status=status, wanted=1, wait_seconds=0.0)
+    agent = connect_scheduler(two, limits=PATIENT, rng=random.Random(1))
+    async with serving(dispatch(full), two[0], PATIENT), serving(dispatch(api), two[1], PATIENT):
+        answers = []
+        for _ in range(3):
+            try:
+                answers.append((await agent.poll(poll)).message)
+            except OverloadedError:
+                answers.append("full")
+    await agent.close()
+    assert answers in (["full", "done", "done"], ["done", "done", "done"])
+
+
+@pytest.mark.parametrize("error", [RefusedError("no"), StoreError("full")])
 async def test_any_other_answer_is_final(address: Address, api: Api, error: Exception) -> None:
     api.error = error
     async with serving(dispatch(api), address, PATIENT), grid_at(address) as grid:
@@ -237,7 +325,7 @@ async def test_a_blob_may_take_long_while_it_moves(address: Address, api: Api) -
 
 async def test_a_call_that_waits_by_itself_has_that_time_too(address: Address, api: Api) -> None:
     status = AgentStatus(device=DeviceId("dev_a"), session="s", power=PowerStatus())
-    agent = connect_scheduler(address, limits=QUICK, rng=random.Random(1))
+    agent = connect_scheduler([address], limits=QUICK, rng=random.Random(1))
     async with serving(dispatch(api), address, PATIENT):
         request = PollRequest(status=status, wanted=1, wait_seconds=2 * QUICK.call_seconds)
         assert await agent.poll(request) == PollReply(message="done")

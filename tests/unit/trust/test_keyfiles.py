@@ -10,6 +10,7 @@ import pytest
 from corpgrid.errors import ConflictError, NotFoundError, TrustError
 from corpgrid.host import keyfiles
 from corpgrid.host.keyfiles import (
+    KeyFolder,
     ensure_private_key,
     load_keyring,
     read_private_key,
@@ -168,6 +169,48 @@ def test_a_keyring_is_whole_or_refused(tmp_path):
     (tmp_path / "bad.pem").chmod(0o644)
     with pytest.raises(TrustError, match=r"bad\.pem"):
         load_keyring(tmp_path)
+
+
+def test_a_key_folder_is_what_it_is_now(tmp_path):
+    first, second = PrivateKey.generate().public, PrivateKey.generate().public
+    later = tmp_path.stat().st_ctime + 3_600.0
+    folder = KeyFolder(tmp_path, lambda: later)
+    assert not set(folder())
+    write_public_key(tmp_path / "first.pem", first)
+    assert set(folder().values()) == {first}
+    write_public_key(tmp_path / "second.pem", second)
+    assert set(folder().values()) == {first, second}
+    (tmp_path / "first.pem").unlink()
+    assert set(folder().values()) == {second}
+    (tmp_path / "second.pem").write_bytes(first.to_pem())
+    assert set(folder().values()) == {first}
+
+
+def test_a_key_folder_is_read_once_while_nothing_changes(tmp_path, monkeypatch):
+    write_public_key(tmp_path / "key.pem", KEY.public)
+    now = tmp_path.stat().st_ctime
+    loads = []
+    monkeypatch.setattr(keyfiles, "load_keyring", lambda folder: loads.append(folder) or load_keyring(folder))
+    folder = KeyFolder(tmp_path, lambda: now)
+    folder(), folder()
+    assert len(loads) == 2, "a change of this very moment may hide another"
+    now += 60.0
+    folder(), folder(), folder()
+    assert len(loads) == 3
+
+
+def test_a_key_folder_that_goes_bad_is_refused_at_once(tmp_path):
+    write_public_key(tmp_path / "key.pem", KEY.public)
+    later = tmp_path.stat().st_ctime + 3_600.0
+    folder = KeyFolder(tmp_path, lambda: later)
+    folder()
+    (tmp_path / "key.pem").write_text("not a key")
+    with pytest.raises(TrustError):
+        folder()
+    (tmp_path / "key.pem").unlink()
+    tmp_path.rmdir()
+    with pytest.raises(NotFoundError):
+        folder()
 
 
 @unix

@@ -12,6 +12,7 @@ from corpgrid.errors import (
     LoadError,
     MalformedDataError,
     OutputError,
+    OverloadedError,
     TaskFailedError,
 )
 from corpgrid.wire.convert_errors import _ATTRIBUTES, CLASSES, ERROR_BYTES, error_from_wire, error_to_wire
@@ -22,6 +23,7 @@ _OWN_SHAPE = {
     TaskFailedError: TaskFailedError(3, reason="raised", detail="Traceback\nValueError: no"),
     LoadError: LoadError("import", "no module named search"),
     OutputError: OutputError("output_bytes", "a.bin is too large"),
+    OverloadedError: OverloadedError("full", retry_after_seconds=2.5),
     IllegalMoveError: IllegalMoveError("task job_a/3", old="final", new="ready", story=("one", "two")),
 }
 

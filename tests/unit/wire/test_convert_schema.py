@@ -9,7 +9,7 @@ import pytest
 
 from corpgrid.wire import convert, convert_device, convert_grid, convert_job, methods
 from corpgrid.wire.convert_checks import Words
-from corpgrid.wire.methods import GRID_METHODS, MISSING_BLOBS, SCHEDULER_METHODS
+from corpgrid.wire.methods import BLOB_METHODS, GRID_METHODS, SCHEDULER_METHODS
 from corpgrid.wire.v1 import scheduler_pb2 as pb
 
 ROOT = Path(__file__).parents[3]
@@ -19,7 +19,7 @@ SERVICES = pb.DESCRIPTOR.services_by_name
 def test_the_table_is_the_schema() -> None:
     table = {
         (method.service, method.name): (method.request.kind.DESCRIPTOR, method.reply.kind.DESCRIPTOR)
-        for method in [*SCHEDULER_METHODS, *GRID_METHODS, MISSING_BLOBS]
+        for method in [*SCHEDULER_METHODS, *GRID_METHODS, *BLOB_METHODS]
     }
     table["Blobs", "PutBlob"] = (methods.PUT_PART.kind.DESCRIPTOR, methods.PUT_REPLY.kind.DESCRIPTOR)
     table["Blobs", "GetBlob"] = (methods.GET_REQUEST.kind.DESCRIPTOR, methods.GET_CHUNK.kind.DESCRIPTOR)

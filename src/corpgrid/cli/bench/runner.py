@@ -26,7 +26,7 @@ from corpgrid.compose.adapters import choose_sandbox
 from corpgrid.domain.job import Limits
 from corpgrid.host.sandbox_python import RunnerPython, runner_python
 from corpgrid.host.sandbox_user import choose_job_user
-from corpgrid.ports import Sandbox
+from corpgrid.ports.sandbox import Sandbox
 from corpgrid.sdk.items import encode_item
 
 _BATCH = 500

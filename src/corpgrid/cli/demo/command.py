@@ -1,7 +1,8 @@
 """``corpgrid demo``: a hyper-parameter search over three computers: one honest, one unplugged half way, one lying.
 
 It ends with what matters: the leaderboard, a picture, how far the results can be believed and what that cost, and a
-comparison of every accepted result with the same computation made here.
+comparison of every accepted result with the same computation made here.  A demo that breaks a promise fails, and keeps
+its logs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import click
 from corpgrid.cli.context import output_options
 from corpgrid.cli.demo.office import Office
 from corpgrid.cli.demo.report import Figures, print_report, truth_of
+from corpgrid.cli.demo.verdict import verdict
 from corpgrid.cli.render import Renderer, Style, to_json
 from corpgrid.config import ClientConfig
 from corpgrid.domain.device import DeviceState
@@ -35,10 +37,13 @@ JOB_FILE = Path(__file__).parent / "digits" / "job.toml"
 
 @click.command("demo")
 @click.option("--picture", type=click.Path(path_type=Path), default=Path("corpgrid-demo.png"), show_default=True)
-@click.option("--keep", is_flag=True, help="Keep the grid's folder with its logs.")
+@click.option("--keep", is_flag=True, help="Keep the grid's folder with its logs, also when all went well.")
 @output_options
 def demo(renderer: Renderer, *, picture: Path, keep: bool) -> None:
-    """Run a real job on a grid of three computers; one is unplugged half way, one lies."""
+    """Run a real job on a grid of three computers; one is unplugged half way, one lies.
+
+    Fails if a wrong result is accepted, a task is lost, the liar is not caught, or the laptop's owner has to wait.
+    """
     _require_packages()
     started = time.perf_counter()
     file = read_job_file(JOB_FILE)
@@ -53,8 +58,12 @@ def demo(renderer: Renderer, *, picture: Path, keep: bool) -> None:
         figures.truth = truth_of(file.items)
         figures.seconds = time.perf_counter() - started
         print_report(renderer, figures, picture)
+        summary = figures.summary(picture)
         if renderer.style is Style.JSON:
-            click.echo(to_json(figures.summary(picture)))
+            click.echo(to_json(summary))
+        if (broken := verdict(summary, folder)) is not None:
+            keep = True
+            raise broken
     finally:
         if keep:
             renderer.line(f"the grid's folder: {folder}")

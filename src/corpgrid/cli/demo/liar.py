@@ -19,7 +19,7 @@ from corpgrid.cli.daemon_commands import serve
 from corpgrid.compose.agent import run_agent
 from corpgrid.config import load_config
 from corpgrid.domain.messages import Batch, Item, Outcome, PollReply, PollRequest, Reply, SubmitRequest
-from corpgrid.ports import SchedulerApi
+from corpgrid.ports.api import SchedulerApi
 from corpgrid.trust.keys import PrivateKey
 from corpgrid.trust.results import sign_batch
 from corpgrid.wire import data

@@ -21,6 +21,7 @@ from corpgrid.domain.job import Job
 
 _BEST = 5
 _LIGHT_PERCENT = 5.0
+_SHOWN_PERCENT = (1.0, 100.0)
 _SEARCH = Path(__file__).parent / "digits" / "search.py"
 
 
@@ -146,7 +147,8 @@ def save_picture(figures: Figures, path: Path) -> None:
     for value in figures.results.values():
         table[costs.index(value["c"])][gammas.index(value["gamma"])] = 100.0 * (1.0 - value["accuracy"])
     figure, axes = plt.subplots(figsize=(8.0, 5.5), layout="constrained")
-    image = axes.imshow(table, origin="lower", aspect="auto", cmap="viridis_r", norm=LogNorm())
+    norm = LogNorm(*_SHOWN_PERCENT, clip=True)  # fixed: there may be no result to take a range from
+    image = axes.imshow(table, origin="lower", aspect="auto", cmap="viridis_r", norm=norm)
     for row, line in enumerate(table):
         for column, share in enumerate(line):
             color = "white" if share > _LIGHT_PERCENT else "black"

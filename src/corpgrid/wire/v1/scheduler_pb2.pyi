@@ -899,6 +899,20 @@ class MissingBlobsResponse(_message.Message):
     digests: _containers.RepeatedScalarFieldContainer[bytes]
     def __init__(self, digests: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
+class LocateBlobRequest(_message.Message):
+    __slots__ = ("digest", "put_bytes")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    PUT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    digest: bytes
+    put_bytes: int
+    def __init__(self, digest: _Optional[bytes] = ..., put_bytes: _Optional[int] = ...) -> None: ...
+
+class LocateBlobResponse(_message.Message):
+    __slots__ = ("url",)
+    URL_FIELD_NUMBER: _ClassVar[int]
+    url: str
+    def __init__(self, url: _Optional[str] = ...) -> None: ...
+
 class ErrorDetail(_message.Message):
     __slots__ = ("code", "message", "remedy", "attributes")
     CODE_FIELD_NUMBER: _ClassVar[int]

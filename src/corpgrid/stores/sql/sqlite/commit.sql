@@ -1,9 +1,10 @@
 -- What a tick writes.  `VALUES (?, ...)` is repeated for as many rows as there are, so that one statement writes hundreds.
+-- Of what comes by ones and twos (jobs, leases that end) a plain statement for each row is the fastest.
 
 -- name: put_grid
 UPDATE grid SET next_epoch = ?, next_batch = ?, last_tick = ?
 
--- name: add_jobs
+-- name: add_job
 INSERT INTO jobs (
   id, name, submitter, tenant, priority, tasks, created_at, state, finished_at, rev,
   waiting, ready, leased, provisional, final, failed, cancelled,
@@ -13,6 +14,10 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 
 
 -- name: add_specs
 INSERT INTO job_specs (job, spec, envelope)
+VALUES (?, ?, ?)
+
+-- name: add_job_blobs
+INSERT INTO job_blobs (job, digest, content)
 VALUES (?, ?, ?)
 
 -- name: add_shards
@@ -25,22 +30,12 @@ WITH RECURSIVE counted (task) AS (
 )
 SELECT task, 1, 0, ?3, 0, 0, 0, -1, '', 0.0, 0 FROM counted
 
--- name: put_jobs
-WITH new (
-  number, name, submitter, tenant, priority, tasks, created_at, state, finished_at, rev,
-  waiting, ready, leased, provisional, final, failed, cancelled,
-  unsettled, executions, audits, mismatches, audit_rate, error_bound, reason
-) AS (
-  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-)
+-- name: put_job
 UPDATE jobs SET
-  name = new.name, submitter = new.submitter, tenant = new.tenant, priority = new.priority, tasks = new.tasks,
-  created_at = new.created_at, state = new.state, finished_at = new.finished_at, rev = new.rev,
-  waiting = new.waiting, ready = new.ready, leased = new.leased, provisional = new.provisional, final = new.final,
-  failed = new.failed, cancelled = new.cancelled, unsettled = new.unsettled, executions = new.executions,
-  audits = new.audits, mismatches = new.mismatches, audit_rate = new.audit_rate, error_bound = new.error_bound,
-  reason = new.reason
-FROM new WHERE jobs.number = new.number
+  name = ?2, submitter = ?3, tenant = ?4, priority = ?5, tasks = ?6, created_at = ?7, state = ?8, finished_at = ?9,
+  rev = ?10, waiting = ?11, ready = ?12, leased = ?13, provisional = ?14, final = ?15, failed = ?16, cancelled = ?17,
+  unsettled = ?18, executions = ?19, audits = ?20, mismatches = ?21, audit_rate = ?22, error_bound = ?23, reason = ?24
+WHERE number = ?1
 
 -- name: put_tasks
 INSERT INTO job_shards (
@@ -63,27 +58,20 @@ INSERT INTO job_attempts (
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_attempts
-INSERT INTO job_attempts (
+INSERT OR REPLACE INTO job_attempts (
   attempt, device, owner, site, purpose, epoch, state, batch, position, digest, reason, seconds
 )
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (attempt) DO UPDATE SET
-  device = excluded.device, owner = excluded.owner, site = excluded.site, purpose = excluded.purpose,
-  epoch = excluded.epoch, state = excluded.state, batch = excluded.batch, position = excluded.position,
-  digest = excluded.digest, reason = excluded.reason, seconds = excluded.seconds
 
 -- name: extend_leases
 UPDATE leases SET until = until + ?
 
 -- name: put_leases
-INSERT INTO leases (epoch, device, job, granted_at, until, remaining)
+INSERT OR REPLACE INTO leases (epoch, device, job, granted_at, until, remaining)
 VALUES (?, ?, ?, ?, ?, ?)
-ON CONFLICT (epoch) DO UPDATE SET
-  device = excluded.device, job = excluded.job, granted_at = excluded.granted_at, until = excluded.until,
-  remaining = excluded.remaining
 
--- name: drop_leases
-DELETE FROM leases WHERE epoch IN (SELECT value FROM json_each(?))
+-- name: drop_lease
+DELETE FROM leases WHERE epoch = ?
 
 -- name: put_devices
 INSERT INTO devices (
@@ -137,9 +125,6 @@ UPDATE job_shards SET state = 6, open = 0, live = 0, final_rev = ?3 WHERE task B
 -- name: stop_attempts
 -- From the first to the last attempt number of a job: what is live is stopped.
 UPDATE job_attempts SET state = 8 WHERE attempt BETWEEN ?1 AND ?2 AND state <= 2
-
--- name: drop_leases_of_job
-DELETE FROM leases WHERE job = ?
 
 -- name: add_checkpoints
 INSERT INTO checkpoints (task, attempt, step, blob, created_at)

@@ -19,20 +19,23 @@ SELECT id, number FROM devices WHERE id IN (SELECT value FROM json_each(?))
 -- name: device_ids
 SELECT id, number FROM devices WHERE number IN (SELECT value FROM json_each(?))
 
--- name: jobs_by_number
+-- name: jobs_by_id
 SELECT
   number, jobs.id, name, submitter, tenant, priority, tasks, created_at, state, finished_at, rev,
   waiting, ready, leased, provisional, final, failed, cancelled,
   unsettled, executions, audits, mismatches, audit_rate, error_bound, reason
-FROM json_each(?) AS wanted CROSS JOIN jobs ON number = wanted.value
+FROM json_each(?) AS wanted CROSS JOIN jobs ON jobs.id = wanted.value
 
 -- name: specs
-SELECT job, spec FROM json_each(?) AS wanted CROSS JOIN job_specs ON job = wanted.value
+SELECT jobs.id, spec
+FROM json_each(?) AS wanted
+CROSS JOIN jobs ON jobs.id = wanted.value
+CROSS JOIN job_specs ON job = jobs.number
 
 -- name: settled_jobs
-SELECT number FROM jobs INDEXED BY jobs_settled WHERE state = 'running' AND unsettled = 0
+SELECT id FROM jobs INDEXED BY jobs_settled WHERE state = 'running' AND unsettled = 0
 
--- name: devices_by_number
+-- name: devices_by_id
 -- The last column has the GPUs, which come by position: that is the key of their table.
 SELECT
   number, devices.id, public_key, owner, site, state, reason, trusted, devices.name,
@@ -44,7 +47,7 @@ SELECT
     SELECT json_group_array(json_array(backend, gpu.name, uuid, vram_bytes, driver, compute))
     FROM device_gpus AS gpu WHERE gpu.device = devices.number
   )
-FROM json_each(?) AS wanted CROSS JOIN devices ON number = wanted.value
+FROM json_each(?) AS wanted CROSS JOIN devices ON devices.id = wanted.value
 
 -- name: owners
 -- Who could take work, seen at or after the given time.
@@ -53,24 +56,9 @@ FROM devices INDEXED BY devices_present
 WHERE state = 'active' AND blockers = '[]' AND last_seen >= ?
 GROUP BY owner
 
--- name: leases_of_devices
-SELECT epoch, device, job, granted_at, until, remaining
-FROM json_each(?) AS wanted CROSS JOIN leases INDEXED BY leases_device ON device = wanted.value
-
--- name: leases_by_epoch
-SELECT epoch, device, job, granted_at, until, remaining
-FROM json_each(?) AS wanted CROSS JOIN leases ON epoch = wanted.value
-
--- name: expired_leases
--- Those that ran out by ?1, oldest first, until their live attempts reach ?2.
-SELECT epoch, device, job, granted_at, until, remaining
-FROM (
-  SELECT *, sum(remaining) OVER (ORDER BY until, epoch) - remaining AS before
-  FROM leases INDEXED BY leases_until
-  WHERE until <= ?1
-)
-WHERE before < ?2
-ORDER BY until, epoch
+-- name: all_leases
+SELECT epoch, devices.id, jobs.id, granted_at, until, remaining
+FROM leases CROSS JOIN devices ON devices.number = leases.device CROSS JOIN jobs ON jobs.number = leases.job
 
 -- name: live_tasks_of_epochs
 SELECT DISTINCT task
@@ -97,8 +85,11 @@ CROSS JOIN job_shards AS shard INDEXED BY job_shards_provisional
 WHERE barred.state IN ('quarantined', 'revoked')
 ORDER BY barred.number, task LIMIT ?
 
+-- name: any_barred
+SELECT 1 FROM devices INDEXED BY devices_barred WHERE state IN ('quarantined', 'revoked') LIMIT 1
+
 -- name: tainted_jobs
-SELECT DISTINCT jobs.number
+SELECT DISTINCT jobs.id
 FROM devices AS barred INDEXED BY devices_barred
 CROSS JOIN job_shards AS shard INDEXED BY job_shards_provisional
   ON shard.accepted_device = barred.number AND shard.state = 3
@@ -106,12 +97,18 @@ CROSS JOIN jobs ON jobs.number = shard.job AND jobs.state = 'running'
 WHERE barred.state IN ('quarantined', 'revoked')
 
 -- name: ready_tasks
--- Fresh ones, and those that were tried before; at most ?1 of each.
+-- Fresh ones, and those that were tried before; at most ?1 of each.  A fresh one that is as `add_shards` made it, with one
+-- copy wanted, comes as its number alone.
 SELECT
   (
-    SELECT json_group_array(json_array(
-      job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-      iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev
+    SELECT json_group_array(iif(
+      state = 1 AND purpose = 0 AND open = 1 AND live = 0 AND failures = 0 AND accepted = -1 AND reason = ''
+        AND ready_at = 0.0 AND final_rev = 0,
+      task,
+      json_array(
+        job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
+        iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev
+      )
     ))
     FROM (
       SELECT shard.*
@@ -160,8 +157,9 @@ SELECT number, content FROM json_each(?) AS wanted CROSS JOIN result_batches ON 
 
 -- name: standings
 -- Of the devices ?1 and the bundles of the jobs ?2, the one that was written last.
-SELECT standing.device, standing.bundle, fingerprint, returned, passed, max(standing.number)
+SELECT devices.id, standing.bundle, fingerprint, returned, passed, max(standing.number)
 FROM json_each(?1) AS wanted
-CROSS JOIN (SELECT DISTINCT bundle FROM json_each(?2) AS job CROSS JOIN jobs ON jobs.number = job.value) AS needed
-CROSS JOIN standings AS standing ON standing.device = wanted.value AND standing.bundle = needed.bundle
+CROSS JOIN devices ON devices.id = wanted.value
+CROSS JOIN (SELECT DISTINCT bundle FROM json_each(?2) AS job CROSS JOIN jobs ON jobs.id = job.value) AS needed
+CROSS JOIN standings AS standing ON standing.device = devices.number AND standing.bundle = needed.bundle
 GROUP BY standing.device, standing.bundle

@@ -20,6 +20,10 @@ ORDER BY created_at DESC, number DESC LIMIT ?2
 -- name: envelope
 SELECT envelope FROM job_specs WHERE job = (SELECT number FROM jobs WHERE id = ?)
 
+-- name: attached
+-- The same blob of two jobs has the same content; the first one's is as good as any.
+SELECT content FROM job_blobs INDEXED BY job_blobs_digest WHERE digest = ? ORDER BY job LIMIT 1
+
 -- name: job_number
 SELECT number FROM jobs WHERE id = ?
 
@@ -122,6 +126,7 @@ WHERE subject = ?3 AND number > ?1 ORDER BY number LIMIT ?2
 SELECT last_tick FROM grid
 
 -- name: referenced_specs
+-- The table `job_blobs` is not among those that name digests: what is in it is no blob of the blob store.
 SELECT job, spec FROM job_specs WHERE job > ? ORDER BY job LIMIT 100
 
 -- name: referenced_results

@@ -1,0 +1,222 @@
+"""From effects to rows: what a tick writes, inside its transaction.
+
+What the tick holds is written; what it saw without holding it is written if it is as it was; what it never saw is
+replaced.  All lists that most ticks have are one statement.  Locks that are taken here do not wait: the tick is stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from corpgrid.domain.attempt import Attempt
+from corpgrid.domain.device import Device
+from corpgrid.domain.effects import Effects, NewJob, View
+from corpgrid.domain.ids import DeviceId, JobId
+from corpgrid.domain.job import Task
+from corpgrid.errors import StaleError, StoreError
+from corpgrid.stores.postgres_database import Columns, Session
+from corpgrid.stores.postgres_load import Held
+from corpgrid.stores.postgres_rows import (
+    INDEX_BITS,
+    LAST_INDEX,
+    LAST_NUMBER,
+    NUMBER_BITS,
+    attempt_columns,
+    columns,
+    device_values,
+    gpu_values,
+    job_values,
+    task_columns,
+)
+from corpgrid.trust.jobspec import encode_spec
+
+
+async def commit(session: Session, held: Held, effects: Effects, view: View, *, instance: str) -> int:
+    """Write the effects of a view; ``instance`` names the store.  The transaction's number.
+
+    Raises:
+        StaleError: a row that the tick saw was changed since.
+        StoreError: a row names a job or device that is not in the store, or is new and in it already.
+    """
+    return await _Commit(session, held, effects, view).write(instance)
+
+
+class _Commit:
+    """One tick's writes."""
+
+    def __init__(self, session: Session, held: Held, effects: Effects, view: View) -> None:
+        self._session = session
+        self._held = held
+        self._effects = effects
+        self._view = view
+        self._jobs = dict(held.jobs)
+        self._devices = dict(held.devices)
+
+    async def write(self, instance: str) -> int:
+        effects = self._effects
+        await self._add_jobs(effects.new_jobs)
+        await self._hold_jobs()
+        changed = await self._add_devices({device.id: device for device in effects.devices})
+        await self._name_devices()
+        if effects.extend_leases_seconds:
+            await self._session.run("extend_leases", effects.extend_leases_seconds)
+        parts = {**self._rows(changed), **self._evidence(), "put_ticks": [[instance], [self._view.now]]}
+        transaction = await self._session.write({name: part for name, part in parts.items() if part})
+        await self._put_gpus(effects.devices)
+        await self._end_jobs()
+        return transaction
+
+    # -- names first: every other row points at them
+
+    async def _add_jobs(self, new_jobs: Sequence[NewJob]) -> None:
+        if not new_jobs:
+            return
+        known = [new.job.id for new in new_jobs if new.job.id in self._held.jobs]
+        if known:
+            raise StoreError(f"job {known[0]} is in the store already")
+        rows = [[new.job.id, *job_values(new.job), new.spec.bundle] for new in new_jobs]
+        added: dict[JobId, int] = dict(await self._session.rows("add_jobs", *columns(rows)))
+        self._jobs.update(added)
+        specs = [(added[new.job.id], new.payload or encode_spec(new.spec), new.envelope) for new in new_jobs]
+        await self._session.run("add_specs", *columns(specs))
+        blobs = [[added[new.job.id], *blob] for new in new_jobs for blob in dict(new.attachments).items()]
+        if blobs:
+            await self._session.run("add_job_blobs", *columns(blobs))
+        assert all(new.job.tasks <= LAST_INDEX for new in new_jobs), new_jobs
+        shards = [(added[new.job.id] << INDEX_BITS, new.job.tasks, new.copies) for new in new_jobs]
+        await self._session.run("add_shards", *columns(shards))
+
+    async def _hold_jobs(self) -> None:
+        """Lock what is written and was not needed."""
+        effects = self._effects
+        jobs: set[JobId] = {*effects.finalised, *effects.cancelled, *(job.id for job in effects.jobs)}
+        jobs.update(row[0] for rows in (effects.tasks, effects.new_attempts, effects.attempts) for row in rows)
+        jobs.update(lease.job for lease in effects.leases if lease.remaining > 0)
+        jobs.update(batch.job for batch in effects.batches)
+        jobs.update(checkpoint.job for checkpoint in effects.checkpoints)
+        unknown = sorted(jobs - self._jobs.keys())
+        if unknown:
+            self._jobs.update(await self._session.rows("hold_jobs", unknown))
+            _require("job", unknown, self._jobs)
+
+    async def _add_devices(self, devices: dict[DeviceId, Device]) -> list[Device]:
+        """Add those that are new; the others, which may be written now."""
+        held = self._held
+        unheld = sorted(device for device in devices if device not in held.locked)
+        if not unheld:
+            return list(devices.values())
+        for device, number, version in await self._session.rows("hold_devices", unheld):
+            if device in held.absent or held.versions.get(device, version) != version:
+                raise StaleError(f"{device} was changed in between", remedy="The tick is tried again.")
+            self._devices[device] = number
+        new = [list(device_values(row)) for device, row in devices.items() if device not in self._devices]
+        if new:
+            self._devices.update(await self._session.rows("add_devices", *columns(new)))
+        added = {row[0] for row in new}
+        return [device for device in devices.values() if device.id not in added]
+
+    async def _name_devices(self) -> None:
+        effects = self._effects
+        devices: set[DeviceId] = {row.device for rows in (effects.new_attempts, effects.attempts) for row in rows}
+        devices.update(lease.device for lease in effects.leases if lease.remaining > 0)
+        devices.update(standing.device for standing in effects.standings)
+        devices.update(batch.device for batch in effects.batches)
+        unknown = sorted(devices - self._devices.keys())
+        if unknown:
+            self._devices.update(await self._session.rows("device_numbers", unknown))
+            _require("device", unknown, self._devices)
+
+    # -- what points at them
+
+    def _rows(self, changed: Sequence[Device]) -> dict[str, Columns]:
+        """Rows of which the last of two with one key counts."""
+        effects, jobs, devices = self._effects, self._jobs, self._devices
+        new = {row[:3]: row for row in effects.new_attempts}
+        old = {row[:3]: row for row in effects.attempts}
+        if not new.keys().isdisjoint(old):
+            new.update((key, old.pop(key)) for key in list(old) if key in new)
+        tasks = list({row[:2]: row for row in effects.tasks}.values())
+        return {
+            "put_devices": columns(map(device_values, changed)),
+            "put_jobs": columns(
+                [jobs[id_], *job_values(job)] for id_, job in {row.id: row for row in effects.jobs}.items()
+            ),
+            "add_attempts": attempt_columns(self._once(effects.new_attempts, new), jobs, devices) if new else (),
+            "put_attempts": attempt_columns(list(old.values()), jobs, devices) if old else (),
+            "put_tasks": task_columns(tasks, jobs, self._providers(tasks)) if tasks else (),
+        }
+
+    @staticmethod
+    def _once(rows: Sequence[Attempt], latest: dict[Any, Attempt]) -> list[Attempt]:
+        """New attempts; one that is given twice is the store's to refuse."""
+        return list(latest.values()) if len(latest) == len(rows) else list(rows)
+
+    def _providers(self, tasks: Sequence[Task]) -> list[int]:
+        """Numbers of the devices whose results are accepted; 0 where this tick did not see the attempt."""
+        effects, seen, devices = self._effects, self._view.attempts, self._devices
+        made = {row[:3]: row.device for row in (*effects.new_attempts, *effects.attempts)}
+        found = []
+        for task in tasks:
+            key = (task[0], task[1])
+            device = made.get((*key, task.accepted)) if task.accepted >= 0 else None
+            if device is None and task.accepted >= 0:
+                device = next((row.device for row in seen.get(key, ()) if row.number == task.accepted), None)
+            found.append(devices[device] if device is not None else 0)
+        return found
+
+    def _evidence(self) -> dict[str, Columns]:
+        effects, jobs, devices = self._effects, self._jobs, self._devices
+        latest = {lease.epoch: lease for lease in effects.leases}.values()
+        shapes: dict[Any, Any] = {}
+        for row in effects.standings:
+            shapes.pop(row[:3], None)
+            shapes[row[:3]] = (devices[row.device], *row[1:])
+        return {
+            "put_leases": columns(
+                (row.epoch, devices[row.device], jobs[row.job], *row[3:]) for row in latest if row.remaining > 0
+            ),
+            "drop_leases": columns([row.epoch] for row in latest if row.remaining <= 0),
+            "put_standings": columns(shapes.values()),
+            "add_batches": columns(
+                (row.number, jobs[row.job], devices[row.device], row.content) for row in effects.batches
+            ),
+            "add_checkpoints": columns(
+                (jobs[row.job] << INDEX_BITS | row.index, *row[2:]) for row in effects.checkpoints
+            ),
+            "add_audit": columns(effects.audit),
+        }
+
+    async def _put_gpus(self, devices: Iterable[Device]) -> None:
+        old = self._view.devices
+        changed = {row.id: row for row in devices if row.id not in old or old[row.id].facts.gpus != row.facts.gpus}
+        if not changed:
+            return
+        await self._session.run("drop_gpus", [self._devices[device] for device in changed])
+        rows = [row for device in changed.values() for row in _gpu_rows(self._devices[device.id], device)]
+        if rows:
+            await self._session.run("add_gpus", *columns(rows))
+
+    async def _end_jobs(self) -> None:
+        revs = {job.id: job.rev for job in (*self._view.jobs.values(), *self._effects.jobs)}
+        for job in self._effects.finalised:
+            first = self._jobs[job] << INDEX_BITS
+            await self._session.run("finalise", first, first | LAST_INDEX, revs[job])
+        for job in self._effects.cancelled:
+            number = self._jobs[job]
+            first = number << INDEX_BITS
+            last = first | LAST_INDEX
+            await self._session.run("cancel_tasks", first, last, revs[job])
+            await self._session.run("stop_attempts", first << NUMBER_BITS, last << NUMBER_BITS | LAST_NUMBER)
+            await self._session.run("drop_leases_of_job", number)
+
+
+def _gpu_rows(number: int, device: Device) -> Iterator[tuple[Any, ...]]:
+    values = gpu_values(number, device.facts.gpus)
+    return zip(*[values] * 8, strict=True)
+
+
+def _require(kind: str, wanted: Sequence[str], found: Iterable[str]) -> None:
+    gone = sorted(set(wanted) - set(found))
+    if gone:
+        raise StoreError(f"a row names a {kind} that is not in the store: {', '.join(gone[:3])}")

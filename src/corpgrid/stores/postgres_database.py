@@ -1,0 +1,196 @@
+"""Connections to PostgreSQL: how they are made, and named statements on them.
+
+* A plan must not depend on what the planner thinks of a table at the moment, such as one that just got a million rows:
+  every statement is planned once, and may only follow indexes.
+* ``synchronous_commit`` is on: a commit that returned is on the server's disk.
+* Nobody waits long: for a lock, in a statement, or in a transaction whose scheduler has gone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+from corpgrid.errors import ConfigError, StoreError
+from corpgrid.stores.postgres_driver import asyncpg, translated
+from corpgrid.stores.postgres_rows import sent
+from corpgrid.stores.statements import statements
+
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Columns = Sequence[Sequence[Any]]
+
+SETTINGS = {
+    "application_name": "corpgrid",
+    "default_transaction_isolation": "read committed",
+    "synchronous_commit": "on",
+    "lock_timeout": "5s",
+    "statement_timeout": "60s",
+    "idle_in_transaction_session_timeout": "60s",
+    "timezone": "UTC",
+    "jit": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+CONNECT_SECONDS = 10.0
+_CACHED_STATEMENTS = 512
+_PARAMETER = re.compile(r"\$(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a database is.
+
+    Attributes:
+        dsn: with user and password.
+        place: for messages: without them.
+    """
+
+    dsn: str
+    place: str
+
+    @classmethod
+    def of(cls, dsn: str) -> Address:
+        """Read a URL.
+
+        Raises:
+            ConfigError: it is not one of PostgreSQL.
+        """
+        try:
+            parts = urlsplit(dsn)
+            host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
+        except ValueError:
+            parts, host, port = urlsplit(""), "", ""
+        if parts.scheme not in {"postgresql", "postgres"} or len(parts.path) < len("/x"):
+            raise ConfigError(
+                "scheduler.store is not the URL of a PostgreSQL database",
+                remedy="Write it as postgresql://user@host:5432/database.",
+            )
+        return cls(dsn, f"{host}{port}{parts.path}")
+
+    async def pool(self, *, smallest: int, largest: int) -> Pool:
+        """Open connections.
+
+        Raises:
+            ConfigError: the URL has a setting that the driver does not know.
+            StoreError: the server cannot be reached, or refuses.
+        """
+        with translated(self.place):
+            try:
+                return await asyncpg.create_pool(
+                    self.dsn,
+                    min_size=smallest,
+                    max_size=largest,
+                    timeout=CONNECT_SECONDS,
+                    statement_cache_size=_CACHED_STATEMENTS,
+                    max_cached_statement_lifetime=0,
+                    server_settings=SETTINGS,
+                    reset=_keep,
+                )
+            except (ValueError, asyncpg.ClientConfigurationError) as error:
+                raise ConfigError(
+                    f"scheduler.store has a part that cannot be used ({self.place}): {error}",
+                    remedy="Write it as postgresql://user@host:5432/database?sslmode=verify-full.",
+                ) from error
+            except TimeoutError as error:
+                raise StoreError(
+                    f"the database server of {self.place} did not answer within {CONNECT_SECONDS:g} seconds",
+                    remedy="Is it running, and does scheduler.store name its host and port?",
+                ) from error
+
+
+async def _keep(_connection: object) -> None:
+    """Nothing to reset: a session's settings never change, and every transaction is ended where it began."""
+
+
+class Session:
+    """Named statements on one connection.
+
+    Args:
+        connection: a connection.
+        place: the database, for messages.
+    """
+
+    def __init__(self, connection: Connection, place: str) -> None:
+        self.connection = connection
+        self.place = place
+        self._statements = statements("postgres")
+
+    async def rows(self, name: str, *values: Any) -> list[tuple[Any, ...]]:
+        """All rows of a statement."""
+        with translated(self.place):
+            return list(map(tuple, await self.connection.fetch(self._statements[name], *map(sent, values))))
+
+    async def row(self, name: str, *values: Any) -> tuple[Any, ...]:
+        """The only row of a statement."""
+        (row,) = await self.rows(name, *values)
+        return row
+
+    async def run(self, name: str, *values: Any) -> None:
+        """Run a statement whose rows do not matter."""
+        await self.rows(name, *values)
+
+    async def begin(self) -> None:
+        """Start a transaction."""
+        with translated(self.place):
+            await self.connection.execute("BEGIN")
+
+    async def commit(self) -> None:
+        """Make a transaction durable."""
+        with translated(self.place):
+            await self.connection.execute("COMMIT")
+
+    async def undo(self) -> None:
+        """Undo a transaction; one whose connection is lost is undone already."""
+        if self.connection.is_closed():
+            return
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            await self.connection.execute("ROLLBACK")
+
+    async def transaction_state(self, transaction: int) -> str:
+        """What became of a transaction: ``committed``, ``aborted`` or ``in progress``."""
+        with translated(self.place):
+            return str(await self.connection.fetchval("SELECT pg_xact_status($1::text::xid8)", str(transaction)))
+
+    async def write(self, parts: Mapping[str, Columns]) -> int:
+        """Run all statements of ``parts`` as one, each with its columns; the transaction's number.
+
+        Raises:
+            StoreError: a statement found less rows to replace than it was given.
+        """
+        values = [sent(column) for columns in parts.values() for column in columns]
+        with translated(self.place):
+            row = await self.connection.fetchrow(_joined(tuple(parts)), *values)
+        assert row is not None
+        transaction, *counts = row.values()
+        for (name, columns), count in zip(parts.items(), counts, strict=True):
+            if name.startswith("put_") and count != len(columns[0]):
+                raise StoreError(f"{len(columns[0]) - count:,} rows of {name} are not in the store")
+        return int(transaction)
+
+
+@cache
+def _joined(names: tuple[str, ...]) -> str:
+    """One statement of many; its row has the number of rows that each touched."""
+    texts, parts, before = statements("postgres"), [], 0
+    for name in names:
+        parts.append(f"{name} AS (\n{_shifted(texts[name], before)}\n)")
+        before += width(texts[name])
+    counts = (f"(SELECT count(*) FROM {name})" for name in names)  # noqa: S608 - names of this program's statements
+    return f"WITH {', '.join(parts)} SELECT pg_current_xact_id()::text, {', '.join(counts)}"
+
+
+def width(text: str) -> int:
+    """How many parameters a statement has."""
+    return max((int(number) for number in _PARAMETER.findall(text)), default=0)
+
+
+def _shifted(text: str, by: int) -> str:
+    return _PARAMETER.sub(lambda match: f"${int(match[1]) + by}", text)

@@ -1,0 +1,310 @@
+"""From a need to a view: what a tick locks and reads, in its transaction.
+
+Locks are taken in one order by everybody, so that nobody waits in a circle: the jobs that the need names, by number;
+then jobs that may be taken along (swept, ready), without waiting; then devices, by number.  Whoever holds a job may
+write its tasks, attempts and leases.  Devices that are only looked at (those that tried a ready task) are not locked;
+the commit checks that such a row is as it was before it writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+
+from corpgrid.domain.attempt import Attempt, Lease
+from corpgrid.domain.device import Device
+from corpgrid.domain.effects import Need, OwnerPresence, Standing, View
+from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, TaskKey
+from corpgrid.domain.job import ComparatorKind, Job, JobSpec, Task
+from corpgrid.errors import StaleError
+from corpgrid.stores.postgres_database import Session
+from corpgrid.stores.postgres_numbers import Numbers
+from corpgrid.stores.postgres_rows import (
+    INDEX_BITS,
+    LAST_INDEX,
+    NUMBER_BITS,
+    Row,
+    attempts_of,
+    device_of_row,
+    job_of_row,
+    lease_of,
+    received,
+    tasks_of,
+)
+from corpgrid.stores.settings import StoreSettings
+from corpgrid.stores.sqlite_load import returned
+from corpgrid.stores.sqlite_rows import LAST_LIVE, by_task
+from corpgrid.trust.jobspec import decode_spec
+
+_SPECS = 10_000
+_FRESH, _TRIED = 0, 1
+_HELD, _VERSION = -2, -1
+_Mark = tuple[DeviceId, Digest]
+
+
+@dataclass(slots=True)
+class Known:
+    """What a store remembers between ticks: what never changes, and what may be a second old.
+
+    Attributes:
+        specs: by the job's number.
+        owners: as they were counted at ``owners_at``.
+    """
+
+    numbers: Numbers = field(default_factory=Numbers)
+    specs: dict[int, JobSpec] = field(default_factory=dict)
+    owners: Mapping[OwnerId, OwnerPresence] = field(default_factory=dict)
+    owners_at: float = float("-inf")
+
+    def forget_owners(self) -> None:
+        """Count the owners anew at the next tick."""
+        self.owners_at = float("-inf")
+
+
+@dataclass(slots=True)
+class Held:
+    """Which rows a tick holds, and the numbers of what it saw.
+
+    Attributes:
+        jobs: numbers of jobs, all of them locked.
+        devices: numbers of devices, and ``versions`` of their rows.
+        locked: the devices that are locked.
+        absent: devices that the need named and that were not there.
+    """
+
+    jobs: dict[JobId, int] = field(default_factory=dict)
+    devices: dict[DeviceId, int] = field(default_factory=dict)
+    versions: dict[DeviceId, int] = field(default_factory=dict)
+    locked: set[DeviceId] = field(default_factory=set)
+    absent: set[DeviceId] = field(default_factory=set)
+
+
+async def load(
+    session: Session, known: Known, need: Need, *, now: float | None, settings: StoreSettings
+) -> tuple[View, Held]:
+    """Lock and read a need; at ``now``, or when the database says it is.
+
+    Raises:
+        StaleError: somebody changed something in between.
+    """
+    reading = _Load(session, known, now=now, settings=settings)
+    return await reading.view(need), reading.held
+
+
+class _Load:
+    """One view in the making."""
+
+    def __init__(self, session: Session, known: Known, *, now: float | None, settings: StoreSettings) -> None:
+        self._session = session
+        self._known = known
+        self._now = now
+        self._settings = settings
+        self.held = Held()
+        self._jobs: dict[JobId, Job] = {}
+        self._ids: dict[int, JobId] = {}
+        self._bundles: set[Digest] = set()
+        self._tasks: dict[TaskKey, Task] = {}
+        self._attempts: dict[TaskKey, tuple[Attempt, ...]] = {}
+        self._device_rows: dict[int, Row] = {}
+        self._leases: dict[Epoch, Lease] = {}
+        self._next_epoch = self._next_batch = 0
+
+    async def view(self, need: Need) -> View:
+        named = sorted(need.devices | need.release)
+        await self._lock_jobs(need, named)
+        expired, due, tainted = await self._sweep(need) if need.sweep else ([], [], [])
+        ready = await self._lock_ready(need.ready_limit) if need.ready_limit else ([], [])
+        keys = {*self._numbers(need.tasks), *due, *tainted, *await self._live_tasks(need, expired)}
+        fresh, tried = await self._load_tasks(keys, *ready, limit=need.ready_limit)
+        attempts = await self._load_attempts()
+        wanted = {row[1] for row in attempts if row[0] >> NUMBER_BITS in keys} | {row[1] for row in expired}
+        await self._load_devices(named, wanted, {row[1] for row in attempts})
+        epochs = {row[5] for row in attempts if row[6] <= LAST_LIVE} | {row[0] for row in expired}
+        gpus, standings, barred = await self._rest(need, epochs)
+        self._attempts = by_task(attempts_of(attempts, self._ids, self._device_ids()))
+        specs = await self._specs()
+        assert self._now is not None
+        return View(
+            now=self._now,
+            next_epoch=self._next_epoch,
+            next_batch=self._next_batch,
+            jobs=self._jobs,
+            specs=specs,
+            tasks=self._tasks,
+            attempts=self._attempts,
+            devices=self._devices(gpus),
+            leases=self._leases,
+            ready=self._in_order(fresh, tried),
+            due=tuple(map(self._key, due)),
+            expired=tuple(Epoch(row[0]) for row in expired),
+            tainted=tuple(map(self._key, tainted)),
+            tainted_jobs=await self._tainted_jobs() if barred else frozenset(),
+            owners=await self._owners(self._now),
+            payloads=await self._payloads(specs),
+            standings=standings,
+        )
+
+    # -- jobs, which are locked
+
+    async def _lock_jobs(self, need: Need, named: Sequence[DeviceId]) -> None:
+        wanted = need.jobs | {job for job, _ in need.tasks}
+        if wanted or named:
+            self._add_jobs(await self._session.rows("lock_jobs", sorted(wanted), named, sorted(need.release)))
+
+    async def _sweep(self, need: Need) -> tuple[list[Row], list[int], list[int]]:
+        limit = need.sweep_limit
+        locked = [number for (number,) in await self._session.rows("lock_swept_jobs", self._now, limit)]
+        if not locked:
+            return [], [], []
+        expired, due, tainted, settled = await self._session.row("swept", self._now, limit, locked)
+        used = {lease["job"] for lease in expired} | {key >> INDEX_BITS for key in (*due, *tainted)}
+        await self._add_locked({*used, *settled})
+        return list(map(tuple, expired)), due, tainted
+
+    async def _lock_ready(self, limit: int) -> tuple[list[int], list[int]]:
+        fresh, tried = await self._session.row("lock_ready_jobs", limit)
+        await self._add_locked({*fresh, *tried})
+        return fresh, tried
+
+    async def _add_locked(self, numbers: set[int]) -> None:
+        unread = sorted(numbers - self._ids.keys())
+        if unread:
+            self._add_jobs(await self._session.rows("jobs_by_number", unread))
+
+    def _add_jobs(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            job = job_of_row(row)
+            self._jobs[job.id] = job
+            self.held.jobs[job.id] = row[0]
+            self._ids[row[0]] = job.id
+            self._bundles.add(row[-1])
+
+    # -- tasks and attempts
+
+    def _numbers(self, keys: Iterable[TaskKey]) -> list[int]:
+        number = self.held.jobs
+        return [number[job] << INDEX_BITS | index for job, index in keys if job in number and 0 <= index <= LAST_INDEX]
+
+    def _key(self, key: int) -> TaskKey:
+        return self._ids[key >> INDEX_BITS], key & LAST_INDEX
+
+    async def _load_tasks(
+        self, keys: set[int], fresh: list[int], tried: list[int], *, limit: int
+    ) -> tuple[list[TaskKey], list[TaskKey]]:
+        """Fresh tasks, and those that were tried before."""
+        if not (keys or fresh or tried):
+            return [], []
+        rows = await self._session.rows("tasks", fresh, tried, limit, sorted(keys))
+        tasks = tasks_of([row[1:] for row in rows], self._ids)
+        ready: tuple[list[TaskKey], list[TaskKey]] = ([], [])
+        for row, task in zip(rows, tasks, strict=True):
+            key = (task[0], task[1])
+            self._tasks[key] = task
+            if row[0] in {_FRESH, _TRIED}:
+                ready[row[0]].append(key)
+        return ready
+
+    async def _live_tasks(self, need: Need, expired: Sequence[Row]) -> list[int]:
+        """On which released devices work, and those under leases that ran out."""
+        if not (need.release or expired):
+            return []
+        found = await self._session.rows("live_tasks", sorted(need.release), [row[0] for row in expired])
+        return [key for (key,) in found if key >> INDEX_BITS in self._ids]
+
+    async def _load_attempts(self) -> list[Row]:
+        """Rows of all attempts of the tasks."""
+        tried = sorted(self._numbers(key for key, task in self._tasks.items() if task.attempts))
+        return list(await self._session.rows("attempts", tried)) if tried else []
+
+    # -- devices, of which some are locked
+
+    async def _load_devices(self, named: Sequence[DeviceId], wanted: set[int], seen: set[int]) -> None:
+        """Lock ``named`` and ``wanted``, and look at ``seen``."""
+        if not (named or wanted or seen):
+            return
+        looked = sorted(seen - wanted)
+        held = self.held
+        for row in await self._session.rows("devices", named, sorted(wanted), looked):
+            device, locked = DeviceId(row[1]), row[_HELD]
+            if device in held.locked:
+                continue  # named, and looked at too
+            self._device_rows[row[0]] = row
+            held.devices[device], held.versions[device] = row[0], row[_VERSION]
+            if locked:
+                held.locked.add(device)
+        held.absent.update(device for device in named if device not in held.devices)
+
+    def _devices(self, gpus: Sequence[Row]) -> dict[DeviceId, Device]:
+        of = {device: list(rows) for device, rows in groupby(gpus, key=itemgetter(0))}
+        devices = (device_of_row(row, of.get(number, ())) for number, row in self._device_rows.items())
+        return {device.id: device for device in devices}
+
+    def _device_ids(self) -> dict[int, DeviceId]:
+        return {number: DeviceId(row[1]) for number, row in self._device_rows.items()}
+
+    # -- everything that is read when the locks are held
+
+    async def _rest(self, need: Need, epochs: set[int]) -> tuple[list[Row], dict[_Mark, Standing], bool]:
+        """GPUs and standings of the devices, and whether any device is barred; leases are noted."""
+        held, numbers = self.held, self._known.numbers
+        of = [held.devices[device] for device in need.devices | need.release if device in held.devices]
+        moment, block, leases, gpus, standings, barred = await self._session.row(
+            "rest", of, sorted(epochs), sorted(self._device_rows), sorted(self._bundles), numbers.wanted
+        )
+        self._now = moment if self._now is None else self._now
+        self._next_epoch, self._next_batch = numbers.use(block)
+        await self._add_leases(leases)
+        found = {}
+        for _, device, bundle, fingerprint, done, passed in standings:
+            mark = self._device_rows[device][1], bundle
+            found[mark] = Standing(*mark, fingerprint, done, passed)
+        return gpus, found, barred
+
+    async def _add_leases(self, rows: Sequence[Row]) -> None:
+        unseen = {row[1] for row in rows} - self._device_rows.keys()
+        await self._load_devices([], set(), unseen)
+        if not {row[2] for row in rows} <= self._ids.keys():
+            raise StaleError("a device got a lease in between", remedy="The tick is tried again.")
+        ids = self._device_ids()
+        self._leases = {lease.epoch: lease for lease in (lease_of(row, self._ids, ids) for row in rows)}
+
+    async def _specs(self) -> dict[JobId, JobSpec]:
+        specs = self._known.specs
+        if len(specs) > _SPECS:
+            specs.clear()
+        unread = [number for number in self._ids if number not in specs]
+        if unread:
+            specs.update((job, decode_spec(spec)) for job, spec in await self._session.rows("specs", unread))
+        return {job: specs[number] for number, job in self._ids.items()}
+
+    def _in_order(self, fresh: list[TaskKey], tried: list[TaskKey]) -> tuple[TaskKey, ...]:
+        """Fresh and tried tasks in one order; each of the two comes in it already."""
+        if not (fresh and tried):
+            return tuple(fresh or tried)
+        number = self.held.jobs
+        ranked = sorted(self._jobs.values(), key=lambda job: (-job.priority, job.created_at, number[job.id]))
+        rank = {job.id: place << INDEX_BITS for place, job in enumerate(ranked)}
+        return tuple(sorted([*fresh, *tried], key=lambda key: rank[key[0]] | key[1]))
+
+    async def _tainted_jobs(self) -> frozenset[JobId]:
+        return frozenset(JobId(job) for (job,) in await self._session.rows("tainted_jobs"))
+
+    async def _owners(self, now: float) -> Mapping[OwnerId, OwnerPresence]:
+        known, settings = self._known, self._settings
+        if not 0 <= now - known.owners_at < settings.owners_seconds:
+            rows = await self._session.rows("owners", now - settings.seen_within_seconds)
+            known.owners = {OwnerId(row[0]): OwnerPresence(*row[1:]) for row in map(received, rows)}
+            known.owners_at = now
+        return known.owners
+
+    async def _payloads(self, specs: Mapping[JobId, JobSpec]) -> dict[tuple[int, int], bytes]:
+        inside = {job for job, spec in specs.items() if spec.verify.comparator.kind is not ComparatorKind.BYTES}
+        attempts = (row for key, rows in self._attempts.items() if key[0] in inside for row in rows)
+        places = sorted((attempt.batch, attempt.position) for attempt in attempts if returned(attempt))
+        if not places:
+            return {}
+        rows = await self._session.rows("contents", sorted({batch for batch, _ in places}))
+        contents: dict[int, bytes] = dict(rows)
+        return {place: self._settings.item_payload(contents[place[0]], place[1]) for place in places}

@@ -1,0 +1,200 @@
+"""The writing half of the store on PostgreSQL: one tick at a time, on one connection.
+
+* When the connection is lost in the very commit, the new one is asked what became of it: no tick that was done is ever
+  reported undone.
+* After a commit others are told by NOTIFY what kind of row changed.  That is a hint: it may be lost, and nobody
+  waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from corpgrid.domain.effects import Effects, Need, View
+from corpgrid.errors import StoreError
+from corpgrid.ports.host import Clock
+from corpgrid.ports.store import Decide
+from corpgrid.stores.postgres_commit import commit
+from corpgrid.stores.postgres_database import Pool, Session
+from corpgrid.stores.postgres_driver import asyncpg, translated
+from corpgrid.stores.postgres_load import Known, load
+from corpgrid.stores.presence import changes_owners
+from corpgrid.stores.settings import StoreSettings
+from corpgrid.stores.ticks import worth_writing
+
+METRICS_SECONDS = 60.0
+METRICS_KEPT_SECONDS = 30 * 86_400.0
+_DOUBT_SECONDS = 10.0
+_ASK_AGAIN_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class _Tick:
+    """One tick under way.
+
+    Attributes:
+        transaction: the number under which the server knows it; 0 before it writes.
+        committing: nobody knows any more whether it is undone.
+    """
+
+    view: View
+    effects: Effects
+    transaction: int = 0
+    committing: bool = False
+
+
+class Writer:
+    """Ticks.
+
+    Args:
+        pool: one connection.
+        hints: connections on which others are told what changed.
+        place: the database, for messages.
+        settings: wire format and limits.
+        clock: the store's time; None for the database's.
+        instance: names this store among those that share the database.
+    """
+
+    def __init__(  # noqa: PLR0913 - what a writer stands on, by name
+        self, pool: Pool, hints: Pool, *, place: str, settings: StoreSettings, clock: Clock | None, instance: str
+    ) -> None:
+        self._pool = pool
+        self._hints = Hints(hints)
+        self._place = place
+        self._settings = settings
+        self._clock = clock
+        self._instance = instance
+        self._known = Known()
+        self._last_tick = 0.0
+        self._metrics_at = float("-inf")
+
+    def start(self, *, last_tick: float) -> None:
+        """Go on after the last tick of any store."""
+        self._last_tick = last_tick
+
+    async def transact(self, need: Need, decide: Decide) -> Effects:
+        """One tick."""
+        with translated(self._place):
+            connection = await self._pool.acquire()
+        tick = None
+        try:
+            session = Session(connection, self._place)
+            tick = await self._begin(session, need, decide)
+            await self._end(session, tick)
+        except StoreError as error:
+            if tick is None or not tick.committing:
+                raise
+            await self._pool.release(connection)
+            await self._require_committed(tick, error)
+        finally:
+            await self._pool.release(connection)
+        if tick.committing:
+            self._keep(tick)
+        return tick.effects
+
+    async def close(self) -> None:
+        """Tell what is to be told."""
+        await self._hints.close()
+
+    async def _begin(self, session: Session, need: Need, decide: Decide) -> _Tick:
+        """Lock, read, decide."""
+        now = self._clock.now() if self._clock is not None else None
+        await session.begin()
+        try:
+            view, held = await load(session, self._known, need, now=now, settings=self._settings)
+            tick = _Tick(view, await asyncio.to_thread(decide, view))
+            if worth_writing(tick.effects, now=view.now, last_tick=self._last_tick):
+                tick.transaction = await commit(session, held, tick.effects, view, instance=self._instance)
+                await self._measure(session, view.now)
+        except BaseException:
+            await session.undo()
+            raise
+        return tick
+
+    async def _end(self, session: Session, tick: _Tick) -> None:
+        if not tick.transaction:
+            await session.undo()
+            return
+        tick.committing = True
+        await session.commit()
+
+    async def _require_committed(self, tick: _Tick, error: StoreError) -> None:
+        """Ask the server what became of a tick that was being committed when the connection was lost.
+
+        Raises:
+            StoreError: it was undone, or nobody can tell.
+        """
+        try:
+            async with asyncio.timeout(_DOUBT_SECONDS):
+                state = await self._state(tick.transaction)
+        except TimeoutError:
+            self._known.numbers.forget()
+            raise StoreError(
+                f"the connection to the store at {self._place} was lost in a commit that may have been made",
+                remedy="Nothing is lost: what was not heard of is asked for again.  Is the database server running?",
+            ) from error
+        if state != "committed":
+            raise error
+
+    async def _state(self, transaction: int) -> str:
+        while True:
+            try:
+                async with self._pool.acquire() as connection:
+                    state = await Session(connection, self._place).transaction_state(transaction)
+            except (StoreError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                state = "in progress"
+            if state != "in progress":
+                return state
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
+
+    def _keep(self, tick: _Tick) -> None:
+        """Remember what a committed tick leaves behind."""
+        view, effects = tick.view, tick.effects
+        self._known.numbers.keep(effects)
+        self._last_tick = view.now
+        if not 0 <= view.now - self._metrics_at < METRICS_SECONDS:
+            self._metrics_at = view.now
+        if changes_owners(view.devices, effects.devices):
+            self._known.forget_owners()
+        self._hints.tell(view, effects)
+
+    async def _measure(self, session: Session, now: float) -> None:
+        """Once a minute, note how the grid stands."""
+        if not 0 <= now - self._metrics_at < METRICS_SECONDS:
+            await session.run("add_metrics", now, METRICS_SECONDS, now - self._settings.seen_within_seconds)
+            await session.run("drop_old_metrics", now - METRICS_KEPT_SECONDS)
+
+
+class Hints:
+    """What others are told: ``job`` when one came or changed its state, ``device`` when one did."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._kinds: set[str] = set()
+        self._telling: asyncio.Task[None] | None = None
+
+    def tell(self, view: View, effects: Effects) -> None:
+        """Tell what a tick changed, soon."""
+        old, known = view.jobs, view.devices
+        if effects.new_jobs or any(row.id not in old or old[row.id].state is not row.state for row in effects.jobs):
+            self._kinds.add("job")
+        if any(row.id not in known or known[row.id].state is not row.state for row in effects.devices):
+            self._kinds.add("device")
+        if self._kinds and self._telling is None:
+            self._telling = asyncio.create_task(self._tell())
+
+    async def close(self) -> None:
+        """Tell what is left."""
+        if self._telling is not None:
+            await self._telling
+
+    async def _tell(self) -> None:
+        try:
+            async with self._pool.acquire() as connection:
+                while self._kinds:
+                    await connection.execute("SELECT pg_notify('corpgrid', $1)", self._kinds.pop())
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            self._kinds.clear()  # a hint that is lost is no loss
+        finally:
+            self._telling = None

@@ -1,0 +1,83 @@
+"""A whole grid over an object store: large bytes go between it and those who need them, past the scheduler."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from corpgrid.domain.job import VerifyMode, VerifyPolicy
+from corpgrid.errors import StoreError
+from corpgrid.trust.digest import digest
+from tests.contracts.s3 import S3Server, credentials
+from tests.system.company import SCHEDULER, Company, open_folder
+
+pytestmark = [pytest.mark.system, pytest.mark.sandbox]
+
+MIB = 1 << 20
+INPUT_BYTES, OUTPUT_BYTES = 64 * MIB, 32 * MIB
+
+
+class CloudCompany(Company):
+    """Only its scheduler holds credentials."""
+
+    def __init__(self, folder: Path, s3: S3Server, url: str) -> None:
+        super().__init__(folder, scheduler={"blobs": url})
+        self._s3 = s3
+
+    def start(self, name: str) -> None:
+        if name != SCHEDULER:
+            super().start(name)
+            return
+        with credentials(self._s3):
+            super().start(name)
+
+    def process(self, name: str) -> psutil.Process:
+        return psutil.Process(self._processes[name].pid)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with open_folder() as path:
+        yield path
+
+
+def turn_around(_item: int) -> int:
+    content = Path("/in/big.bin").read_bytes()  # noqa: FURB101
+    Path("out.bin").write_bytes(content[: len(content) // 2][::-1])
+    return len(content)
+
+
+def test_large_bytes_do_not_pass_through_the_scheduler(folder: Path, s3: S3Server, tmp_path: Path) -> None:
+    content = os.urandom(INPUT_BYTES)
+    (tmp_path / "big.bin").write_bytes(content)
+    with CloudCompany(folder, s3, s3.new_bucket()) as company:
+        scheduler, agent = company.process(SCHEDULER), company.process("one")
+        assert scheduler.environ()["AWS_SECRET_ACCESS_KEY"] == s3.secret_key
+        assert s3.secret_key not in agent.environ().values()
+        before = scheduler.memory_info().rss
+        with company.connect() as grid:
+            job = grid.submit(
+                turn_around, 1, inputs={"big.bin": tmp_path / "big.bin"}, verify=VerifyPolicy(mode=VerifyMode.NONE)
+            )
+            assert job.result() == INPUT_BYTES
+            (done,) = job.as_completed()
+            (saved,) = job.save_outputs(done, tmp_path / "out")
+            assert digest(saved.read_bytes()) == digest(content[: INPUT_BYTES // 2][::-1])
+            counters = grid.info().counters
+        peak = peak_bytes(scheduler)
+        log = company.log(SCHEDULER) + company.log("one")
+    print({name: value for name, value in counters.items() if "blob" in name}, (peak - before) // MIB)  # noqa: T201
+    assert counters["blobs_located"] >= 3
+    assert counters["blob_bytes_in"] + counters["blob_bytes_out"] < MIB
+    assert peak - before < 24 * MIB
+    assert "X-Amz-Signature" not in log
+
+
+def peak_bytes(process: psutil.Process) -> int:
+    """The most memory that it ever held."""
+    status = Path(f"/proc/{process.pid}/status").read_text(encoding="utf-8")
+    return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith("VmHWM"))
