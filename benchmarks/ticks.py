@@ -1,21 +1,26 @@
-"""Where a scheduler's tick spends its time, a task: reading rows, deciding, writing rows; alone, on SQLite.
+"""Where a scheduler's tick spends its time, a task: reading rows, deciding, writing rows; alone, on either store.
 
 Two devices bring 512 results and take 512 tasks in each tick, without wire, agents or runners.
 
-    .venv/bin/python benchmarks/ticks.py [TASKS]
+    .venv/bin/python benchmarks/ticks.py [TASKS] [--dsn postgresql://user@host/database]
+
+With ``--dsn`` the rows are in a schema of their own in that database, which is dropped at the end.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import gc
 import json
 import os
 import random
-import sys
+import secrets
 import tempfile
 import time
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,7 @@ from corpgrid.domain.ids import DeviceId, Digest, JobId, KeyId
 from corpgrid.domain.job import Arguments, JobSpec, JobState
 from corpgrid.domain.messages import AgentStatus, Batch, Grant, Item, Outcome, PollReply, RegisterRequest
 from corpgrid.host.clock import SystemClock
+from corpgrid.ports.store import Store
 from corpgrid.stores import sqlite
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.wire.convert import batch_blobs, encode_batch, item_payload
@@ -58,11 +64,54 @@ def results(device: DeviceId, grants: tuple[Grant, ...]) -> tuple[Batch, ...]:
     return (batch._replace(digests=(Digest(b"d" * 32),) * len(items)),) if items else ()
 
 
-async def run(folder: Path, tasks: int) -> dict[str, Any]:
-    """One job from its submission to its end; microseconds a result."""
-    rules = grid.GridRules(audit_key=b"k" * 32, agree=lambda *_: False)
+def timed_coroutine(name: str, function: Any) -> Any:
+    """``timed`` for what is awaited."""
+
+    async def call(*args: Any, **kwargs: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return await function(*args, **kwargs)
+        finally:
+            SPENT[name] += time.perf_counter() - started
+
+    return call
+
+
+@asynccontextmanager
+async def opened(dsn: str) -> AsyncIterator[Store]:
+    """An empty store."""
     settings = StoreSettings(clock=SystemClock(), item_payload=item_payload, batch_blobs=batch_blobs)
-    store = await sqlite.SqliteStore.open(folder / "grid.db", settings)
+    if not dsn:
+        with tempfile.TemporaryDirectory() as folder:
+            store = await sqlite.SqliteStore.open(Path(folder) / "grid.db", settings)
+            yield store
+            await store.close()
+        return
+    import asyncpg  # noqa: PLC0415 - it comes with the extra `postgres`
+
+    from corpgrid.stores.postgres import PostgresStore  # noqa: PLC0415 - as above
+
+    schema = f"bench_{secrets.token_hex(4)}"
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(f"CREATE SCHEMA {schema}")
+    try:
+        postgres = await PostgresStore.open(f"{dsn}{'&' if '?' in dsn else '?'}search_path={schema}", settings)
+        yield postgres
+        await postgres.close()
+    finally:
+        await connection.execute(f"SET client_min_messages = error; DROP SCHEMA {schema} CASCADE")
+        await connection.close()
+
+
+async def run(dsn: str, tasks: int) -> dict[str, Any]:
+    """One job from its submission to its end; microseconds a result."""
+    async with opened(dsn) as store:
+        return await measure(store, tasks)
+
+
+async def measure(store: Store, tasks: int) -> dict[str, Any]:
+    """The same on an open store."""
+    rules = grid.GridRules(audit_key=b"k" * 32, agree=lambda *_: False)
     rng = random.Random(1)
 
     async def tick(event: Any) -> Effects:
@@ -96,20 +145,27 @@ async def run(folder: Path, tasks: int) -> dict[str, Any]:
         assert isinstance(reply, PollReply)
         held[device] = reply.grants
     seconds = time.perf_counter() - started
-    await store.close()
     spent = {name: round(1e6 * value / done, 1) for name, value in sorted(SPENT.items())}
     return {"results": done, "ticks": ticks, "all_us": round(1e6 * seconds / done, 1), **spent}
 
 
 def main() -> None:
     """Measure with the cycle collector on, then off."""
-    sqlite.load, sqlite.commit = timed("read_us", sqlite.load), timed("write_us", sqlite.commit)
-    tasks = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
+    parser = argparse.ArgumentParser()
+    parser.add_argument("tasks", nargs="?", type=int, default=20_000)
+    parser.add_argument("--dsn", default="")
+    chosen = parser.parse_args()
+    if chosen.dsn:
+        from corpgrid.stores import postgres_writer as writer  # noqa: PLC0415 - its driver may be absent
+
+        writer.load, writer.commit = timed_coroutine("read_us", writer.load), timed_coroutine("write_us", writer.commit)
+        writer.Session.commit = timed_coroutine("commit_us", writer.Session.commit)  # type: ignore[method-assign]
+    else:
+        sqlite.load, sqlite.commit = timed("read_us", sqlite.load), timed("write_us", sqlite.commit)
     for collector in ("on", "off"):
         if collector == "off":
             gc.disable()
-        with tempfile.TemporaryDirectory() as folder:
-            measured = asyncio.run(run(Path(folder), tasks))
+        measured = asyncio.run(run(chosen.dsn, chosen.tasks))
         print(json.dumps({"collector": collector, **measured, "load_average": round(os.getloadavg()[0], 2)}))
 
 

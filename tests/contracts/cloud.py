@@ -158,7 +158,7 @@ class CloudContract(BlobsContract):
         async def slow(gone: list[str]) -> None:
             if gone == [sharded("blobs", name)]:
                 told.append(asyncio.create_task(blobs.missing([name])))
-                while not await keys(bucket, sharded("touched", name) + "/"):
+                while not await keys(bucket, sharded("touched", name) + "/"):  # noqa: ASYNC110 - in the store
                     await asyncio.sleep(0.01)
                 await asyncio.sleep(0.1)
                 assert not told[0].done()
@@ -189,7 +189,7 @@ class CloudContract(BlobsContract):
         self, blobs: CloudBlobs, bucket: AgingBucket, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         name = digest(b"content")
-        await bucket.put(sharded("condemned", name), b"")
+        await bucket.put(sharded("condemned", name) + "/dead", b"")
         monkeypatch.setattr(cloud_marks, "_PATIENCE_SECONDS", 0.2)
         with pytest.raises(UnavailableError, match="being deleted"):
             await blobs.put(b"content")

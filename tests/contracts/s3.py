@@ -89,7 +89,7 @@ def moto_server() -> Iterator[S3Server]:
 
 
 class AgingBucket(Bucket):
-    """A bucket that shows chosen objects as older than they are, until they are written again: no store can be told to."""
+    """A bucket that shows chosen objects as older than they are, until they are written again: no store lets one."""
 
     def __init__(self, place: cloud_url.CloudPlace) -> None:
         super().__init__(place)
@@ -138,5 +138,5 @@ async def aging_blobs(server: S3Server, spool: Path, url: str = "") -> tuple[Clo
     """Blobs in a new bucket."""
     with credentials(server):
         bucket = AgingBucket(cloud_url.parse(url or server.new_bucket()))
-    spool.mkdir(exist_ok=True)
+    spool.mkdir(exist_ok=True)  # noqa: ASYNC240 - a test's folder
     return CloudBlobs(bucket, spool), bucket

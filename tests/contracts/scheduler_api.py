@@ -66,6 +66,8 @@ QUESTIONS: dict[str, Callable[[GridApi, Actor, JobId], Awaitable[Any]]] = {
     "explain_device": lambda api, actor, _job: api.explain_device(actor.device),
     "info": lambda api, _actor, _job: api.info(),
     "missing": lambda api, _actor, _job: api.missing_blobs([ABSENT, digest(b"a wheel")]),
+    "locate": lambda api, _actor, _job: api.locate_blob(ABSENT),
+    "locate to put": lambda api, _actor, _job: api.locate_blob(ABSENT, put_bytes=0),
 }
 REFUSED: dict[str, Callable[[GridApi], Awaitable[Any]]] = {
     "no such job": lambda api: api.job(NO_JOB),

@@ -1,6 +1,6 @@
 """Memory and PostgreSQL are the same store; ``test_store_equality`` says so of memory and SQLite, with the same ticks.
 
-Only the numbers that a tick may use need not be the same: those of PostgreSQL come in blocks, a new one for each opening.
+Only the numbers that a tick may use need not be the same: those of PostgreSQL come in blocks, one for each opening.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class PostgresEquality(Equality):
 
 TestPostgresEquality = PostgresEquality.TestCase
 TestPostgresEquality.settings = settings(
-    max_examples=30,
-    stateful_step_count=40,
+    max_examples=8,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -9,7 +9,7 @@ import pytest
 
 from tests.house.tree import ROOT
 
-SETS = ("core", "demo", "dev", "lock")
+SETS = ("core", "demo", "dev", "bench", "lock")
 _PIN = re.compile(
     r"^(?P<name>[a-z0-9-]+)==(?P<version>[\w.]+)(?: ; (?P<marker>[^\\\n]+?))? \\\n(?P<hashes>(?:    --hash=.+\n)+)",
     re.MULTILINE,
@@ -46,9 +46,11 @@ def asked_for(pins: str) -> set[str]:
     if pins == "lock":
         return _listed("lock")
     wanted = list(project["dependencies"])
-    if pins != "core":
+    if pins in {"demo", "dev"}:
         wanted += project["optional-dependencies"]["demo"]
-    return {canonical(item) for item in wanted} | _listed("build") | (_listed("dev") if pins == "dev" else set())
+    return (
+        {canonical(item) for item in wanted} | _listed("build") | (_listed(pins) if pins in {"dev", "bench"} else set())
+    )
 
 
 def _listed(source: str) -> set[str]:
@@ -83,3 +85,10 @@ def test_every_platform_has_its_artefacts() -> None:
 def test_one_version_everywhere() -> None:
     dev = pinned("dev")
     assert pinned("core").items() <= pinned("demo").items() <= dev.items()
+
+
+def test_the_peers_change_no_version_of_the_program() -> None:
+    bench, dev = (
+        {name: {pin.split()[0] for pin in pins} for name, pins in pinned(which).items()} for which in ("bench", "dev")
+    )
+    assert {name: bench[name] for name in bench.keys() & dev.keys() if not bench[name] <= dev[name]} == {}

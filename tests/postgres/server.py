@@ -1,4 +1,4 @@
-"""One real PostgreSQL server for the whole run, with its default settings: made when a test first asks, gone at the end.
+"""One real PostgreSQL server for the whole run, with default settings: made when a test first asks, gone at the end.
 
 Its programs come as a wheel.  ``CORPGRID_TEST_POSTGRES_BIN`` names a folder with those of another version.
 """
@@ -18,9 +18,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import asyncpg
+import psutil
 
 _USER, _GROUP = "nobody", "nogroup"
 _START_SECONDS = 60.0
@@ -59,7 +61,8 @@ class Server:
                 await connection.close()
 
         # In a thread: the caller may be inside a running loop.
-        _in_thread(run)
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, run()).result()
 
     def create(self) -> str:
         """A new database; its name."""
@@ -69,8 +72,11 @@ class Server:
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         if self.process.poll() is None:
+            # Those that it leaves behind hold on to its memory, and a new one would not start beside them.
+            others = psutil.Process(self.process.pid).children(recursive=True)
             self.process.send_signal(how)
             self.process.wait(_START_SECONDS)
+            psutil.wait_procs(others, timeout=_START_SECONDS)
 
     def restart(self, how: signal.Signals = signal.SIGINT) -> None:
         self.stop(how)
@@ -138,21 +144,3 @@ def _identity() -> dict[str, object]:
 def _die_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGQUIT)
-
-
-def _in_thread(run) -> None:
-    import threading
-
-    failed = []
-
-    def call() -> None:
-        try:
-            asyncio.run(run())
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]

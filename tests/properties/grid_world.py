@@ -20,6 +20,7 @@ from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, KeyId
 from corpgrid.domain.job import TERMINAL, Arguments, JobSpec, JobState, TaskState, VerifyPolicy
 from corpgrid.domain.messages import AgentSettings, AgentStatus, Batch, Grant, Item, Outcome, PollReply, RegisterRequest
 from corpgrid.ports.store import Store
+from corpgrid.sim.invariants import Invariants
 
 
 @dataclass
@@ -92,6 +93,8 @@ class World:
         self.epochs_seen: set[int] = set()
         self.quarantined: set[DeviceId] = set()
         self.jobs: list[JobId] = []
+        self.violations: list[str] = []
+        self.invariants = Invariants(self.violations.append)
 
     # -- what can happen
 
@@ -215,6 +218,8 @@ class World:
     # -- what must hold
 
     def check(self, view: View, effects: Effects) -> None:
+        self.invariants.committed(view, effects)
+        assert not self.violations, self.violations
         for attempt in effects.new_attempts:
             assert attempt.epoch >= view.next_epoch, "I5: an epoch was used before"
             self.executions[attempt.job] += 1

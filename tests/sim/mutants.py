@@ -64,7 +64,7 @@ def around(patch: Patch, owner: Any, name: str, change: Callable[..., Any]) -> N
 # -- the agent
 
 
-@mutant("laptops", "I7")
+@mutant("laptops", "I7", hours=1.0, tasks=400)
 def work_is_not_handed_back_on_battery(patch: Patch) -> None:
     def stop_all(original, self, reason):
         if reason not in {"battery", "owner_present", "mains_settling"}:
@@ -74,7 +74,7 @@ def work_is_not_handed_back_on_battery(patch: Patch) -> None:
     around(patch, session.Session, "_obey", lambda *_: [])
 
 
-@mutant("laptops", "O1")
+@mutant("laptops", "O1", hours=1.0, tasks=400)
 def runners_are_not_frozen_when_the_owner_comes(patch: Patch) -> None:
     def carry_out(original, self, instructions):
         original(self, [one for one in instructions if not isinstance(one, session.Freeze)])
@@ -82,7 +82,7 @@ def runners_are_not_frozen_when_the_owner_comes(patch: Patch) -> None:
     around(patch, supervisor.Supervisor, "_carry_out", carry_out)
 
 
-@mutant("laptops", "O1")
+@mutant("laptops", "O1", hours=1.0, tasks=400)
 def the_agent_yields_only_when_the_lease_is_gone(patch: Patch) -> None:
     around(patch, session.Session, "_yield", lambda *_args, **_kwargs: [])
 
@@ -92,7 +92,7 @@ def the_agent_goes_on_when_told_to_stop(patch: Patch) -> None:
     around(patch, session.Session, "_obey", lambda *_: [])
 
 
-@mutant("partition", "L1", hours=0.2)
+@mutant("storm", "L1", hours=1.0)
 def results_of_a_lost_request_are_forgotten(patch: Patch) -> None:
     around(patch, queue.WorkQueue, "unsent", lambda *_: None)
 
@@ -112,7 +112,7 @@ def a_failed_poll_is_waited_for_for_ever(patch: Patch) -> None:
 # -- leases and attempts
 
 
-@mutant("liars", "I5", hours=0.2)
+@mutant("forger", "I5", hours=0.2)
 def epochs_are_not_checked(patch: Patch) -> None:
     def accepts(_original, attempt, *, device, epoch):
         del epoch
@@ -291,7 +291,7 @@ def a_reader_is_given_the_result_of_another(patch: Patch) -> None:
     around(patch, reading, "_result", result)
 
 
-@mutant("calm", "L1", hours=0.1, tasks=60)
+@mutant("calm", "I4", hours=0.1, tasks=60)
 def the_store_loses_a_batch(patch: Patch) -> None:
     def apply(original, self, effects, view):
         original(self, effects, view)

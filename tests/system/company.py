@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -84,9 +84,11 @@ class Company:
         scheduler: Settings | None = None,
         trusted: tuple[str, ...] = (),
         limits: Settings | None = None,
+        schedulers: Sequence[str] = (SCHEDULER,),
     ) -> None:
         self.folder = folder
-        self.address = f"unix:{folder}/run/grid.sock"
+        self.schedulers = tuple(schedulers)
+        self.address = ",".join(map(self.address_of, schedulers))
         self.computers = computers if computers is not None else {"one": {}}
         self.keys: dict[str, PrivateKey] = {}
         self.submitter = ensure_private_key(folder / "submitter.pem")
@@ -100,8 +102,7 @@ class Company:
     def __enter__(self) -> Self:
         try:
             self._prepare()
-            self.start(SCHEDULER)
-            for name in self.computers:
+            for name in (*self.schedulers, *self.computers):
                 self.start(name)
             self._wait_registered()
         except BaseException:
@@ -113,7 +114,7 @@ class Company:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            for name in (SCHEDULER, *self.computers):
+            for name in (*self.schedulers, *self.computers):
                 print(f"---- {name}\n{self.log(name)[-6000:]}")  # noqa: T201 - pytest shows it if the test fails
         slow = self._end()
         assert not slow, f"did not end within {_STOP_SECONDS:g} s: {slow}"
@@ -124,17 +125,17 @@ class Company:
     # -- what happens to it
 
     def start(self, name: str) -> None:
-        """Start the scheduler or a computer's agent; the scheduler is waited for."""
-        room = "scheduler" if name == SCHEDULER else "agent"
+        """Start a scheduler or a computer's agent; a scheduler is waited for."""
+        room = "scheduler" if name in self.schedulers else "agent"
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 [sys.executable, "-m", "corpgrid", room, "run", "--config", str(self.folder / f"{name}.toml")],
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if name == SCHEDULER else log,
+                stdout=subprocess.PIPE if name in self.schedulers else log,
                 stderr=log,
                 env={**os.environ, "TMPDIR": str(self._temporary)},
             )
-        if name == SCHEDULER:
+        if name in self.schedulers:
             stdout = self._processes[name].stdout
             assert stdout is not None
             assert stdout.readline(), self.log(name)
@@ -172,9 +173,17 @@ class Company:
 
     # -- what it is like
 
+    def address_of(self, scheduler: str) -> str:
+        """Where one of its schedulers listens."""
+        return f"unix:{self.folder}/run/{scheduler}.sock"
+
     def connect(self, **changes: Any) -> Grid:
         """A client of its."""
         return connect(self.address, key=self.submitter, config=ClientConfig(**changes))
+
+    def connect_to(self, scheduler: str) -> Grid:
+        """A client of one of its schedulers alone."""
+        return connect(self.address_of(scheduler), key=self.submitter, config=ClientConfig())
 
     def log(self, name: str) -> str:
         """What a process logged so far."""
@@ -215,18 +224,19 @@ class Company:
         for name in ("trusted_keys", "trusted_devices"):
             (self.folder / name).mkdir(mode=0o700)
         write_public_key(self.folder / "trusted_keys" / "submitter.pem", self.submitter.public)
-        scheduler = {
-            "folder": self.folder / "scheduler",
-            "trusted_keys": self.folder / "trusted_keys",
-            "trusted_devices": self.folder / "trusted_devices",
-            "listen": self.address,
-            "heartbeat_seconds": 0.5,
-            "lease_ttl_seconds": LEASE_SECONDS,
-            "sweep_seconds": 0.2,
-            "reconnect_window_seconds": 1.0,
-            **self._scheduler,
-        }
-        self._write_config(SCHEDULER, scheduler=scheduler, limits=self._limits)
+        for name in self.schedulers:
+            scheduler = {
+                "folder": self.folder / SCHEDULER,
+                "trusted_keys": self.folder / "trusted_keys",
+                "trusted_devices": self.folder / "trusted_devices",
+                "listen": self.address_of(name),
+                "heartbeat_seconds": 0.5,
+                "lease_ttl_seconds": LEASE_SECONDS,
+                "sweep_seconds": 0.2,
+                "reconnect_window_seconds": 1.0,
+                **self._scheduler,
+            }
+            self._write_config(name, scheduler=scheduler, limits=self._limits)
         for name, settings in self.computers.items():
             self._prepare_computer(name, settings)
 

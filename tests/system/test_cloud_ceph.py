@@ -1,4 +1,4 @@
-"""Blobs in a real object store: Ceph's S3 gateway, which checks every signature.  Installed in CI, skipped elsewhere."""
+"""Blobs in a real object store: Ceph's S3 gateway, which checks every signature.  CI installs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.contracts.cloud import CloudContract, load, send
 from tests.contracts.s3 import S3Server, credentials
 from tests.system import ceph
 
-pytestmark = [pytest.mark.system, pytest.mark.linux]
+pytestmark = [pytest.mark.system, pytest.mark.linux, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

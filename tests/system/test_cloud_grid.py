@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +12,6 @@ import psutil
 import pytest
 
 from corpgrid.domain.job import VerifyMode, VerifyPolicy
-from corpgrid.errors import StoreError
 from corpgrid.trust.digest import digest
 from tests.contracts.s3 import S3Server, credentials
 from tests.system.company import SCHEDULER, Company, open_folder
@@ -46,7 +47,7 @@ def folder() -> Iterator[Path]:
 
 
 def turn_around(_item: int) -> int:
-    content = Path("/in/big.bin").read_bytes()  # noqa: FURB101
+    content = Path("/in/big.bin").read_bytes()
     Path("out.bin").write_bytes(content[: len(content) // 2][::-1])
     return len(content)
 
@@ -70,11 +71,32 @@ def test_large_bytes_do_not_pass_through_the_scheduler(folder: Path, s3: S3Serve
             counters = grid.info().counters
         peak = peak_bytes(scheduler)
         log = company.log(SCHEDULER) + company.log("one")
-    print({name: value for name, value in counters.items() if "blob" in name}, (peak - before) // MIB)  # noqa: T201
     assert counters["blobs_located"] >= 3
     assert counters["blob_bytes_in"] + counters["blob_bytes_out"] < MIB
     assert peak - before < 24 * MIB
     assert "X-Amz-Signature" not in log
+
+
+@pytest.mark.parametrize("wrong", ["bucket", "endpoint", "option"])
+def test_a_scheduler_that_cannot_use_its_blobs_says_why_and_ends(folder: Path, s3: S3Server, wrong: str) -> None:
+    url, told, remedy = {
+        "bucket": (f"s3://nowhere?endpoint={s3.endpoint}&allow_http=true", "does not exist", "Create the bucket"),
+        "endpoint": ("s3://grid?endpoint=http://127.0.0.1:1&allow_http=true", "does not answer", "machine reaches it"),
+        "option": ("s3://grid?verify=no", "verify", "endpoint, region"),
+    }[wrong]
+    settings = {"scheduler.blobs": url, "scheduler.folder": folder, "scheduler.listen": f"unix:{folder}/run/grid.sock"}
+    with credentials(s3):
+        done = subprocess.run(
+            [sys.executable, "-m", "corpgrid", "scheduler", "run", *(f"--set={k}={v}" for k, v in settings.items())],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode not in {0, 70}
+    assert told in done.stderr
+    assert remedy in done.stderr.replace("\n", " ")
+    assert "Traceback" not in done.stderr
 
 
 def peak_bytes(process: psutil.Process) -> int:

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from corpgrid.agent.session import Batches, Beat, Instruction, Poll, Register, Session, Submit
+from corpgrid.agent.instructions import Batches, Beat, Instruction, Poll, Register, Submit
+from corpgrid.agent.session import Session
 from corpgrid.domain.device import Facts
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.messages import Batch, HeartbeatRequest, PollRequest, RegisterRequest, SubmitRequest

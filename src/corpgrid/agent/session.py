@@ -22,9 +22,21 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from random import Random
 
+from corpgrid.agent.instructions import (
+    Batches,
+    Beat,
+    Freeze,
+    Instruction,
+    LearnSpecs,
+    Poll,
+    Register,
+    StopRunners,
+    Submit,
+    Thaw,
+)
 from corpgrid.agent.queue import WorkQueue
 from corpgrid.domain.device import PowerStatus
-from corpgrid.domain.ids import DeviceId, Epoch, JobId
+from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.messages import AgentSettings, AgentStatus, Item, Outcome, PollReply, RegisterReply, Reply
 
 _BATCH_ITEMS = 1024
@@ -42,72 +54,6 @@ class Link(Enum):
     DOWN = auto()
     REGISTERING = auto()
     UP = auto()
-
-
-# -- instructions
-
-
-@dataclass(frozen=True, slots=True)
-class Register:
-    """Introduce this agent; these epochs are still worked on."""
-
-    held: tuple[Epoch, ...]
-
-
-Batches = dict[JobId, list[Item]]
-
-
-@dataclass(frozen=True, slots=True)
-class Poll:
-    """Ask for work, bring results."""
-
-    status: AgentStatus
-    wanted: int
-    wait_seconds: float
-    batches: Batches
-
-
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """Bring results."""
-
-    status: AgentStatus
-    batches: Batches
-
-
-@dataclass(frozen=True, slots=True)
-class Beat:
-    """Renew what is held."""
-
-    status: AgentStatus
-
-
-@dataclass(frozen=True, slots=True)
-class LearnSpecs:
-    """Keep these signed specifications, and the small blobs that came with them."""
-
-    specs: dict[JobId, bytes]
-    blobs: tuple[bytes, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Freeze:
-    """Stop every runner where it stands."""
-
-
-@dataclass(frozen=True, slots=True)
-class Thaw:
-    """Let every runner go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class StopRunners:
-    """End runners: those of these jobs, or all."""
-
-    jobs: frozenset[JobId] | None = None
-
-
-Instruction = Register | Poll | Submit | Beat | LearnSpecs | Freeze | Thaw | StopRunners
 
 
 @dataclass(frozen=True, slots=True)

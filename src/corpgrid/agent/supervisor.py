@@ -13,21 +13,10 @@ from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
 from corpgrid.agent.host_watch import HostWatch
+from corpgrid.agent.instructions import Beat, Freeze, Instruction, LearnSpecs, Poll, Register, StopRunners, Submit, Thaw
 from corpgrid.agent.requests import Requests
 from corpgrid.agent.runners import RunnerPool
-from corpgrid.agent.session import (
-    Beat,
-    Freeze,
-    Host,
-    Instruction,
-    LearnSpecs,
-    Poll,
-    Register,
-    Session,
-    StopRunners,
-    Submit,
-    Thaw,
-)
+from corpgrid.agent.session import Host, Session
 from corpgrid.agent.slot import Slot
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.messages import Item

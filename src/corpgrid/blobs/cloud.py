@@ -20,7 +20,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import BinaryIO
 
-from corpgrid.blobs.cloud_bucket import PART_BYTES, Bucket
+from corpgrid.blobs.cloud_bucket import PART_BYTES, Bucket, Entry
 from corpgrid.blobs.cloud_marks import Marks, sharded
 from corpgrid.blobs.cloud_streams import begin, checked, chunks_of, digest_of_file, few_at_once, pieces, take
 from corpgrid.blobs.cloud_url import CloudPlace
@@ -253,18 +253,17 @@ class CloudBlobs:
                 remedy="Read it again; look at the network if it happens twice.",
             )
         assert found is not None, "it was just read"
-        aside = await self._set_aside(digest, found.modified)
+        aside = await self._set_aside(digest, found)
         raise DigestError(
             f"the stored blob {digest_text(digest)} is damaged; it was moved to {aside}",
             remedy="Put it again from where it came; check the store if it happens twice.",
         )
 
-    async def _set_aside(self, digest: Digest, written: float) -> str:
+    async def _set_aside(self, digest: Digest, found: Entry) -> str:
         """Take a damaged blob out of its place, unless it was put anew; where it is now."""
         key, aside = _key(digest), f"damaged/{digest.hex()}"
         async with self._marks.condemned(digest):
-            entry = await self._bucket.head(key)
-            if entry is not None and entry.modified == written:
+            if await self._bucket.head(key) == found:
                 try:
                     await self._bucket.copy(key, aside)
                 except CorpGridError as error:

@@ -33,11 +33,17 @@ _LONGEST_PAUSE = timedelta(seconds=5)
 
 
 class Entry(NamedTuple):
-    """An object as a listing shows it; ``modified`` is by the store's own clock, in seconds since the epoch."""
+    """An object without its bytes.
+
+    Attributes:
+        modified: when it was written by the store's clock, seconds since the epoch; some stores say whole ones only.
+        tag: what the store calls these bytes.
+    """
 
     key: str
     size_bytes: int
     modified: float
+    tag: str | None = None
 
 
 class Bucket:
@@ -120,6 +126,8 @@ class Bucket:
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; one that is not there is none the less gone."""
+        if not keys:
+            return
         with translated(self.place), suppress(FileNotFoundError):
             await self._obstore.delete_async(self._store, list(keys))
 
@@ -193,7 +201,7 @@ async def _aborted(feed: _Feed, sending: asyncio.Future[Any]) -> None:
 
 
 def _entry(meta: Mapping[str, Any]) -> Entry:
-    return Entry(meta["path"], meta["size"], meta["last_modified"].timestamp())
+    return Entry(meta["path"], meta["size"], meta["last_modified"].timestamp(), meta["e_tag"])
 
 
 def _open(place: CloudPlace) -> tuple[Any, Any]:

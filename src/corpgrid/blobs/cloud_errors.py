@@ -29,7 +29,8 @@ _FAULTS = (
         "Create the bucket, or correct scheduler.blobs; CorpGrid makes none by itself.",
     ),
     _Fault(
-        ("169.254.169.254", "metadata.google.internal", "InvalidGCSCredentials", "MissingCredentials", "Missing Acc"),
+        # Without any the machine is asked for a role: these are the places of that question.
+        ("/latest/api/token", "/latest/meta-data", "/metadata/identity", "computeMetadata", "metadata.google.internal"),
         "there are no credentials for {name}",
         "Set {credentials} for the scheduler, or run it on a machine that has a role for the bucket.",
     ),

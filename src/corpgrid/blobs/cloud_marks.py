@@ -5,13 +5,11 @@ wrote it meanwhile.  Two kinds of marks, each an empty object, make up for that:
 
 * ``touched/ab/<digest>/<who and when>``: the blob counts as put when the mark was written.  A name is written for a
   quarter of an hour at most and never again, so that an old mark can be swept without taking a new one along.
-* ``condemned/ab/<digest>``: a collection, or whoever found it damaged, is about to delete the blob.
+* ``condemned/ab/<digest>/<which>``: a collection, or whoever found it damaged, is about to delete the blob.
 
 The two meet in one order.  Who puts a blob, or says that it is here, first touches it, and then waits until it is not
 condemned.  Who deletes it first condemns it, and then looks for touches.  The stores answer what was written last, so
-at least one of the two sees the other, and no promise is broken.
-
-One collection runs at a time: the reaper sees to that.
+at least one of the two sees the other, and no promise is broken, however many put and collect at a time.
 """
 
 from __future__ import annotations
@@ -84,7 +82,7 @@ class Marks:
     @asynccontextmanager
     async def condemned(self, digest: Digest) -> AsyncIterator[None]:
         """The blob may be deleted within the block, unless it was touched."""
-        key = sharded(_CONDEMNED, digest)
+        key = f"{sharded(_CONDEMNED, digest)}/{secrets.token_hex(8)}"
         await self._bucket.put(key, b"")
         try:
             yield
@@ -99,11 +97,9 @@ class Marks:
                 await self._bucket.delete(old)
 
     async def _is_condemned(self, digest: Digest) -> bool:
-        key = sharded(_CONDEMNED, digest)
-        entry = await self._bucket.head(key)
-        if entry is None:
+        found = [entry async for page in self._bucket.list(sharded(_CONDEMNED, digest) + "/") for entry in page]
+        if not found:
             return False
-        if await self.now() - entry.modified > _DEAD_SECONDS:
-            await self._bucket.delete([key])
-            return False
-        return True
+        limit = await self.now() - _DEAD_SECONDS
+        await self._bucket.delete([entry.key for entry in found if entry.modified < limit])
+        return any(entry.modified >= limit for entry in found)

@@ -17,7 +17,7 @@ from corpgrid.cli.render import Renderer
 if TYPE_CHECKING:
     from corpgrid.sim.report import Report
 
-_SCENARIOS = ("calm", "liars", "laptops", "storm", "partition", "everything")
+_SCENARIOS = ("calm", "liars", "forger", "laptops", "storm", "partition", "everything")
 
 
 @click.command("sim")

@@ -15,7 +15,10 @@ _COLLECT_AFTER = (200_000, 20, 20)
 
 def transport_limits(config: Config) -> TransportLimits:
     """The limits of a connection."""
-    return TransportLimits(message_bytes=config.limits.message_bytes, blob_bytes=config.limits.blob_bytes)
+    limits = config.limits
+    return TransportLimits(
+        call_seconds=limits.call_seconds, message_bytes=limits.message_bytes, blob_bytes=limits.blob_bytes
+    )
 
 
 def spare_the_collector() -> None:

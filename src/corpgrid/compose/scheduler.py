@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from corpgrid.blobs import cloud_url
 from corpgrid.blobs.cloud import CloudBlobs
@@ -40,6 +41,7 @@ _KEY_BYTES = 32
 _SECRET_BYTES = 32
 _PRIVATE_FOLDER = 0o700
 _DATABASE = "grid.db"
+_GRID = "grid.id"
 
 
 class Serving(NamedTuple):
@@ -58,13 +60,8 @@ async def running_scheduler(config: Config) -> AsyncIterator[Serving]:
         StoreError: the store cannot be opened.
     """
     settings = config.scheduler
-    if settings.store:
-        raise ConfigError(
-            "scheduler.store names a service that this version cannot use",
-            remedy="Leave it empty: SQLite in scheduler.folder.",
-        )
     clock = SystemClock()
-    store = await _open_store(settings.folder, clock)
+    store = await _open_store(settings, clock)
     try:
         blobs = await _open_blobs(settings)
         scheduler = _scheduler(config, store, blobs, clock)
@@ -148,22 +145,33 @@ def _audit_key(path: Path) -> bytes:
     return key
 
 
-async def migrate_store(config: Config) -> Path:
+async def migrate_store(config: Config) -> str:
     """Bring the store to the schema of this program, and make it if it is not there; where it is.
 
     Raises:
         StoreError: a scheduler has it open, or it cannot be read.
         MigrationError: its schema is newer than this program.
     """
-    store = await _open_store(config.scheduler.folder, SystemClock())
+    settings = config.scheduler
+    store = await _open_store(settings, SystemClock())
     await store.close()
-    return config.scheduler.folder / _DATABASE
+    return urlsplit(settings.store).path.lstrip("/") if settings.store else str(settings.folder / _DATABASE)
 
 
-async def _open_store(folder: Path, clock: SystemClock) -> SqliteStore:
+async def _open_store(config: SchedulerConfig, clock: SystemClock) -> Store:
+    """SQLite in the scheduler's folder, or the database that is named; the folder remembers whose that is."""
+    folder = config.folder
     _make_private(folder)
     settings = StoreSettings(clock=clock, item_payload=item_payload, batch_blobs=batch_blobs)
-    return await SqliteStore.open(folder / _DATABASE, settings)
+    if not config.store:
+        return await SqliteStore.open(folder / _DATABASE, settings)
+    from corpgrid.stores.postgres import PostgresStore  # noqa: PLC0415 - its driver comes with the extra `postgres`
+
+    known = folder / _GRID
+    expected = known.read_text(encoding="ascii").strip() if known.exists() else ""
+    store = await PostgresStore.open(config.store, settings, expected_grid=expected)
+    known.write_text(f"{store.grid}\n", encoding="ascii")
+    return store
 
 
 async def _open_blobs(settings: SchedulerConfig) -> Blobs:

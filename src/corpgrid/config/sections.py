@@ -127,6 +127,7 @@ class GridConfig:
 class LimitsConfig:
     """``[limits]``: the most that the grid lets anybody ask for; each error names the limit that it met."""
 
+    call_seconds: float = setting(30.0, "how long one call to a scheduler may take, tries included", 0.1, 3600)
     message_bytes: int = setting(32 * MIB, "one message between any two programs", MIB, GIB)
     inline_bytes: int = setting(64 * KIB, "a result inside a message; larger ones become blobs", 0, 16 * MIB)
     batch_bytes: int = setting(2 * MIB, "results in one message", KIB, GIB)

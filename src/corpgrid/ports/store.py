@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 from corpgrid.domain.attempt import Attempt
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import AuditEntry, Checkpoint, Effects, Need, View
+from corpgrid.domain.hints import Hint
 from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 
@@ -29,6 +30,13 @@ class StoredResult(NamedTuple):
 
 class Store(Protocol):
     """All state of the grid.  ``transact`` is the only way to change it."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other schedulers may change it too."""
+
+    def listen(self, heard: Callable[[Hint], None]) -> None:
+        """Tell, in the event loop, where another scheduler's tick changed something; a hint may be lost."""
 
     async def transact(self, need: Need, decide: Decide) -> Effects:
         """Read ``need``, call ``decide`` once with it, and commit what it returns, all in one durable transaction.

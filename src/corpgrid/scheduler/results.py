@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from corpgrid.domain.answers import AttemptLog, Cursor, ResultsPage, TaskResult
 from corpgrid.domain.attempt import Attempt
@@ -23,6 +23,7 @@ from corpgrid.scheduler.counters import Counters
 from corpgrid.scheduler.evidence import Evidence
 from corpgrid.scheduler.limits import SchedulerLimits
 
+_LOOK_SECONDS = 2.0
 _BATCHES_AT_ONCE = 16
 """Batches that are in memory for one page at a time."""
 
@@ -58,7 +59,7 @@ class Results:
         with self._changes.watch(job) as changed:
             while True:
                 row, stored = await self._ended(job, after, limit)
-                if stored or row.state is not JobState.RUNNING or not await changed(until - clock()):
+                if stored or row.state is not JobState.RUNNING or not await self._wait(changed, until):
                     break
         results = await self._cut(stored)
         whole = len(results) == len(stored) < limit
@@ -109,6 +110,18 @@ class Results:
         if row is None:
             raise _unknown(job)
         return row
+
+    async def _wait(self, changed: Callable[[float], Awaitable[bool]], until: float) -> bool:
+        """Wait for a change; whether it is worth looking again.
+
+        Where other schedulers share the store one looks now and then anyway: what is heard of them may be lost.
+        """
+        clock = asyncio.get_running_loop().time
+        left = until - clock()
+        if not self._store.shared or left <= _LOOK_SECONDS:
+            return await changed(left)
+        look_at = clock() + _LOOK_SECONDS
+        return await changed(_LOOK_SECONDS) or clock() >= look_at  # else nobody waits any more
 
     async def _ended(self, job: JobId, after: Cursor, limit: int) -> tuple[Job, list[StoredResult]]:
         found = await self._store.ended(job, after=after, limit=limit)

@@ -23,8 +23,8 @@ import corpgrid
 from corpgrid.domain import grid
 from corpgrid.domain.answers import GridInfo
 from corpgrid.domain.effects import Effects
-from corpgrid.domain.ids import DeviceId, JobId
-from corpgrid.domain.job import TERMINAL, JobState
+from corpgrid.domain.hints import Hint
+from corpgrid.domain.ids import DeviceId
 from corpgrid.domain.rules import GridRules
 from corpgrid.ports.blobs import Blobs
 from corpgrid.ports.host import Clock
@@ -82,6 +82,7 @@ class Scheduler:
         new_secret: Callable[[], str],
     ) -> None:
         self.counters = Counters()
+        self._store = store
         self._clock = clock
         self._limits = limits
         self._rules = rules
@@ -96,6 +97,7 @@ class Scheduler:
             limits=limits,
             counters=self.counters,
             committed=self._committed,
+            shared=store.shared,
         )
         self.blobs = blobs = JobBlobs(blobs, store, self.counters)
         self._specs = specs = Specs(store)
@@ -138,6 +140,7 @@ class Scheduler:
     async def start(self) -> None:
         """Begin to tick; when this returns, calls may come."""
         self._started_at = self._clock.now()
+        self._store.listen(self._heard)
         self._tasks.append(asyncio.create_task(self._tick.run(), name="tick"))
         await self._reaper.forgive_outage()
         self._tasks.append(asyncio.create_task(self._reaper.run(), name="reaper"))
@@ -165,16 +168,20 @@ class Scheduler:
             await task
         log.info("scheduler stopped ticks=%d events=%d", self.counters.ticks, self.counters.events)
 
-    def _committed(self, effects: Effects) -> None:
+    def _committed(self, effects: Effects, hint: Hint) -> None:
         for new in effects.new_jobs:
             self._specs.note(new)
             self._attachments.note(new.attachments)
         for batch in effects.batches:
             self._evidence.note(batch)
         self._sessions.note(effects.devices)
-        ended: set[JobId] = {task.job for task in effects.tasks if task.state in TERMINAL}
-        ended.update(job.id for job in effects.jobs if job.state is not JobState.RUNNING)
-        self._changes.notify(ended)
+        self._changes.notify(hint.ended)
+
+    def _heard(self, hint: Hint) -> None:
+        """Another scheduler's tick changed something."""
+        self._sessions.forget(hint.devices)
+        self._changes.notify(hint.ended)
+        self._tick.hint(hint)
 
     def _told(self, now: float) -> GridInfo:
         return GridInfo(

@@ -2,7 +2,7 @@
 
 * A secret is given once, in the reply to RegisterAgent; the row keeps its digest.  A new registration ends the old
   session.
-* What was found is kept at hand, and follows the commits of this scheduler.
+* What was found is kept at hand, and follows the commits of this scheduler, and what it hears of others'.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ class Sessions:
             session = self._known.get(device.id)
             if session is not None and session.secret != device.session:
                 del self._known[device.id]
+
+    def forget(self, devices: Iterable[DeviceId]) -> None:
+        """Another scheduler changed these: they are read again."""
+        for device in devices:
+            self._known.pop(device, None)
 
     async def _read(self, device: DeviceId) -> _Session | None:
         row = await self._store.device(device)

@@ -29,10 +29,9 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TypeVar
 
-from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Effects, Need, View
-from corpgrid.domain.events import DeviceRegistered, Event, JobSubmitted, Polled, Submitted
-from corpgrid.domain.job import TaskState
+from corpgrid.domain.events import DeviceRegistered, Event, JobSubmitted, Polled, Submitted, Swept
+from corpgrid.domain.hints import Hint, hint_of
 from corpgrid.domain.messages import PollReply
 from corpgrid.errors import CorpGridError, GridError, OverloadedError, StaleError, StoreError, UnavailableError
 from corpgrid.ports.store import Store
@@ -45,13 +44,12 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 NeedOf = Callable[[Sequence[Event]], Need]
 DecideOn = Callable[[View, Sequence[Event]], Effects]
-Committed = Callable[[Effects], None]
+Committed = Callable[[Effects, Hint], None]
 
 _WAIT_STEP_SECONDS = 0.25
 """Waits of parked polls end together at such steps, so that agents that come back come in few ticks."""
 _SOON_SECONDS = 0.5
 _LATEST_SECONDS = 30.0
-_WANTING = frozenset({TaskState.READY, TaskState.LEASED, TaskState.PROVISIONAL})
 _NO_ANSWER = object()
 
 
@@ -74,6 +72,7 @@ class Tick:
         limits: how much waits, and how much is decided at once.
         counters: what is counted.
         committed: told of each commit, before anybody is answered.
+        shared: whether other schedulers tick on the same store.
     """
 
     def __init__(  # noqa: PLR0913 -- what a tick stands on, by name
@@ -84,7 +83,8 @@ class Tick:
         decide: DecideOn,
         limits: SchedulerLimits,
         counters: Counters,
-        committed: Committed = lambda _effects: None,
+        committed: Committed = lambda _effects, _hint: None,
+        shared: bool = False,
     ) -> None:
         self._store = store
         self._need = need
@@ -92,6 +92,7 @@ class Tick:
         self._limits = limits
         self._counters = counters
         self._committed = committed
+        self._shared = shared
         self._tickets = count(1)
         self._waiters: dict[int, _Waiter] = {}
         self._queue: deque[_Waiter] = deque()
@@ -212,9 +213,10 @@ class Tick:
             await self._isolate(events, error)
         else:
             self._pause_seconds = self._limits.store_pause_seconds
-            self._committed(effects)
+            hint = hint_of(view, effects)
+            self._committed(effects, hint)
             self._answer(events, effects)
-            self._stir(events, view, effects)
+            self._stir(events, view, hint)
 
     async def _transact(self, events: Sequence[Event]) -> tuple[View, Effects]:
         need, views = self._need(events), list[View]()
@@ -257,19 +259,26 @@ class Tick:
             elif event.first:
                 self._parked.park(event)
 
-    def _stir(self, events: Sequence[Event], view: View, effects: Effects) -> None:
+    def hint(self, hint: Hint) -> None:
+        """Another scheduler's tick changed this."""
+        if hint.work:
+            self._parked.stir()
+        for device in hint.devices:
+            self._parked.call(device)
+        self._wake.set()
+
+    def _stir(self, events: Sequence[Event], view: View, hint: Hint) -> None:
         """Have parked polls asked again if that may give them work now."""
         self._counters.parked_polls = len(self._parked)
         if not self._parked:
             return
-        left = any(new.job.counts.leased < new.job.tasks for new in effects.new_jobs)
-        if left or any(task.open and task.state in _WANTING for task in effects.tasks):
+        if hint.work or (self._shared and view.ready and any(isinstance(event, Swept) for event in events)):
+            # The second: a hint of another scheduler that was lost costs a sweep's time, and no more.
             self._parked.stir()
         elif not view.ready and any(isinstance(event, Polled) for event in events):
             self._parked.calm()
-        for device in effects.devices:
-            if self._parked.has(device.id) and _differs(view.devices.get(device.id), device):
-                self._parked.call(device.id)
+        for device in hint.devices:
+            self._parked.call(device)
 
     async def _store_failed(self, events: Sequence[Event], error: StoreError) -> None:
         """Tell everybody but the parked, who go on waiting; then pause."""
@@ -345,14 +354,6 @@ def _share(event: Event) -> float:
 def _items(event: Event) -> int:
     """Results that an event brings."""
     return sum(len(batch.items) for batch in event.batches) if isinstance(event, (Polled, Submitted)) else 0
-
-
-def _differs(before: Device | None, after: Device) -> bool:
-    """Whether a device may now be told something else than before."""
-    return before is None or (
-        (before.state, before.power.on_ac_power, before.blockers)
-        != (after.state, after.power.on_ac_power, after.blockers)
-    )
 
 
 def _step(now: float, wait_seconds: float) -> float:

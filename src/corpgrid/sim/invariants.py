@@ -1,8 +1,7 @@
 """What must hold after every commit, whatever happened: one checker for simulations, property tests and real storms.
 
 It works on rows alone.  ``committed`` is given what a tick read and what it changed, and compares that with all that
-was committed before, so that its work is in proportion to the change; ``acknowledged_*`` are given what somebody was
-told.
+was committed before, so that its work is in proportion to the change.  ``promises`` looks at what somebody was told.
 
 I1  an acknowledged submit is never lost nor doubled
 I2  a task ends in exactly one terminal state, by legal moves, and its job counts it
@@ -27,15 +26,14 @@ V5  audits are as many as the job's rate says (``audited``)
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from corpgrid.domain.attempt import ATTEMPT_MOVES, LIVE, Attempt, AttemptState, Lease
+from corpgrid.domain.attempt import LIVE, Attempt, AttemptState, Lease
 from corpgrid.domain.device import DEVICE_MOVES, Device, DeviceState
 from corpgrid.domain.effects import Effects, NewJob, View
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, TaskKey, task_text
 from corpgrid.domain.job import (
-    TASK_MOVES,
     TERMINAL,
     Counts,
     Job,
@@ -47,15 +45,13 @@ from corpgrid.domain.job import (
     VerifyMode,
 )
 from corpgrid.domain.messages import Batch
+from corpgrid.sim.absences import Absences
+from corpgrid.sim.moves import can_become, can_follow
 from corpgrid.trust.digest import digest
 
 _OUT = frozenset({DeviceState.QUARANTINED, DeviceState.REVOKED})
 _VALID = frozenset({AttemptState.RETURNED, AttemptState.ACCEPTED})
 _WITH_COPY = LIVE | _VALID | {AttemptState.REJECTED}
-_SHORT_SECONDS = 10.0
-"""A gap between commits that is no outage."""
-_HAND_BACK_SECONDS = 120.0
-"""By when a device that may not work must have handed back what it held."""
 _UNDELIVERABLE = "undeliverable"
 """What an agent says of a result that no scheduler will take."""
 _COLUMN = {state: Counts._fields.index(state.value) for state in TaskState}
@@ -97,12 +93,9 @@ class Invariants:
         self._read_batch = read_batch
         self._live: Counter[Epoch] = Counter()
         self.batches: set[int] = set()
-        self._forbidden_since: dict[DeviceId, float] = {}
-        self._committed_at = 0.0
-        self._owed_seconds = 0.0
+        self._absences = Absences(fail)
         self._last_epoch = 0
         self._requests: dict[tuple[str, str, str], JobId] = {}
-        self._submitted: set[JobId] = set()
         self._changed: defaultdict[JobId, set[int]] = defaultdict(set)
 
     # -- after a commit
@@ -110,7 +103,7 @@ class Invariants:
     def committed(self, view: View, effects: Effects) -> None:
         """A tick was committed."""
         self.commits += 1
-        self._owes(view, effects)
+        self._absences.committed(view.now, leases=bool(self.leases), extended_seconds=effects.extend_leases_seconds)
         for new in effects.new_jobs:
             self._new_job(new)
         self._extend_leases(effects.extend_leases_seconds)
@@ -118,10 +111,11 @@ class Invariants:
         for device in effects.devices:
             self._device(device, view.now)
         batches = self._stored(effects)
-        for attempt in effects.new_attempts:
-            self._new_attempt(attempt, view)
         for attempt in effects.attempts:
             self._attempt(attempt, batches, lasting, view.now)
+        # Work is given out after all that came back.
+        for attempt in effects.new_attempts:
+            self._new_attempt(attempt, view)
         for lease in effects.leases:
             self._lease(lease, extended=effects.extend_leases_seconds > 0)
         for task in effects.tasks:
@@ -148,26 +142,13 @@ class Invariants:
         attached = {name for name, _ in new.attachments}
         self.blobs.update({spec.bundle, spec.arguments.pages, *spec.inputs.values()} - attached)
 
-    def _owes(self, view: View, effects: Effects) -> None:
-        """While no scheduler was there no lease could be renewed: its absence is owed to all leases."""
-        gap_seconds = view.now - self._committed_at - _SHORT_SECONDS
-        if self.leases and self._committed_at and gap_seconds > 0:
-            self._owed_seconds += gap_seconds
-        self._committed_at = view.now
-        if effects.extend_leases_seconds:
-            self._owed_seconds = max(0.0, self._owed_seconds - effects.extend_leases_seconds)
-
     def _device(self, device: Device, now: float) -> None:
         old = self.devices.get(device.id)
         if old is not None and old.state is not device.state and device.state not in DEVICE_MOVES[old.state]:
             self._fail(f"I2: device {device.id} moved from {old.state} to {device.state}")
         self.devices[device.id] = device
-        if device.power.on_ac_power and not device.blockers:
-            self._forbidden_since.pop(device.id, None)
-        elif now - self._forbidden_since.setdefault(device.id, now) > _HAND_BACK_SECONDS:
-            for lease in self.leases.values():
-                if lease.device == device.id and lease.until > now and device.state not in _OUT:
-                    self._fail(f"I7: {device.id} may not work for {_HAND_BACK_SECONDS:.0f} s and keeps {lease.epoch}")
+        if device.state not in _OUT:
+            self._absences.seen(device, self.leases.values(), now)
 
     def _stored(self, effects: Effects) -> dict[int, Batch | None]:
         found: dict[int, Batch | None] = {}
@@ -244,7 +225,7 @@ class Invariants:
             self._fail(f"I5: {where} changed before it was made")
             return
         old = rows[attempt.number]
-        if not _can_become(old.state, attempt.state):
+        if not can_become(old.state, attempt.state):
             self._fail(f"I5: {where} moved from {old.state} to {attempt.state}")
         if old[:8] != attempt[:8]:
             self._fail(f"I5: {where} changed hands")
@@ -294,8 +275,8 @@ class Invariants:
         until = lasting.get(epoch, lease.until if lease is not None else 0.0)
         if until > now:
             self._fail(f"I5: {where} expired {until - now:.3f} s before its lease")
-        elif until > 0.0 and self._owed_seconds > 0.0:
-            self._fail(f"I5: {where} expired, and its lease is owed {self._owed_seconds:.3f} s of an outage")
+        elif until > 0.0 and self._absences.owed_seconds > 0.0:
+            self._fail(f"I5: {where} expired, and its lease is owed {self._absences.owed_seconds:.3f} s of an outage")
 
     # -- leases
 
@@ -327,7 +308,7 @@ class Invariants:
         where = f"task {task_text((task.job, task.index))}"
         if old.state in TERMINAL:
             self._fail(f"I3: {where} was {old.state} and changed to {task.state}")
-        elif old.state is not task.state and task.state not in _FOLLOWS[old.state]:
+        elif old.state is not task.state and not can_follow(old.state, task.state):
             self._fail(f"I2: {where} moved from {old.state} to {task.state}")
         self._keep(known, old, task)
 
@@ -417,77 +398,3 @@ class Invariants:
             self._fail(f"I2: job {row.id} has {row.unsettled} unsettled tasks where {known.unsettled} are")
         if row.state is not JobState.RUNNING and sum(row.counts[_COLUMN[state]] for state in TERMINAL) != row.tasks:
             self._fail(f"I2: job {row.id} is {row.state} with tasks that have not ended: {row.counts}")
-
-    # -- what somebody was told
-
-    def acknowledged_submit(self, job: JobId) -> None:
-        """A submitter was told that the grid has this job."""
-        self._submitted.add(job)
-        if job not in self.jobs:
-            self._fail(f"I1: job {job} was acknowledged, and no commit has it")
-
-    def acknowledged_results(self, device: DeviceId, batch: Batch, received: int) -> None:
-        """A device was told that so many items of its batch counted."""
-        found = [self._row(batch.job, item.index, item.attempt) for item in batch.items]
-        durable = sum(
-            attempt is not None
-            and attempt.device == device
-            and attempt.state not in LIVE
-            and attempt.batch in self.batches
-            for attempt in found
-        )
-        known = self.jobs.get(batch.job)
-        ended = known is not None and known.row.state is not JobState.RUNNING
-        row = self.devices.get(device)
-        barred = row is not None and row.state in _OUT
-        if received > durable and not ended and not barred:
-            self._fail(f"I4: {device} was told that {received} results are kept, and {durable} are")
-
-    def acknowledged_renewal(self, device: DeviceId, epochs: Iterable[Epoch], until: float) -> None:
-        """A device was told that it still holds these leases, by a commit that renewed them until then at least."""
-        row = self.devices.get(device)
-        for epoch in epochs if row is not None and row.state not in _OUT else ():
-            lease = self.leases.get(epoch)
-            if lease is not None and lease.device == device and 0.0 < lease.until < until:
-                self._fail(f"I5: {device} was told that it holds lease {epoch}, which was not renewed")
-
-    def lost_submits(self, stored: Iterable[JobId]) -> None:
-        """The jobs that are in the store now: every acknowledged one must be among them."""
-        for job in sorted(self._submitted - set(stored)):
-            self._fail(f"I1: job {job} was acknowledged and is lost")
-
-    def audited(self) -> None:
-        """Every job has ended: each that is audited was audited as its rate says, within what chance allows."""
-        for known in self.jobs.values():
-            row = known.row
-            expected = row.audit_rate * row.counts.final
-            if row.state is JobState.DONE and row.audits < expected - 6.0 * expected**0.5:
-                self._fail(f"V5: job {row.id} had {row.audits} audits where {expected:.0f} were due")
-
-    def collected(self, left: set[Digest]) -> None:
-        """Blobs were collected; these are left."""
-        gone = self.blobs - left
-        if gone:
-            self._fail(f"I11: {len(gone)} blobs were collected that rows still name, first {min(gone).hex()[:16]}")
-
-    def _row(self, job: JobId, index: int, number: int) -> Attempt | None:
-        rows = self.attempts.get((job, index), [])
-        return rows[number] if number < len(rows) else None
-
-
-def _can_become(old: AttemptState, new: AttemptState) -> bool:
-    """Whether a tick may leave an attempt so: it may have made two moves at once."""
-    moves = ATTEMPT_MOVES[old]
-    return old is new or new in moves or any(new in ATTEMPT_MOVES[between] for between in moves)
-
-
-def _reachable(start: TaskState) -> frozenset[TaskState]:
-    """The states in which one tick may leave a task: it may be granted, returned and judged at once."""
-    reached, edge = {start}, {start}
-    while edge:
-        edge = {after for state in edge for after in TASK_MOVES[state]} - reached
-        reached |= edge
-    return frozenset(reached)
-
-
-_FOLLOWS = {state: _reachable(state) for state in TaskState}

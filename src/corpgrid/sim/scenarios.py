@@ -110,7 +110,6 @@ _ALL_LIARS: Mapping[Honesty, float] = {
     Honesty.SLEEPER: 0.04,
     Honesty.SLOW: 0.04,
     Honesty.COLLUDER: 0.08,
-    Honesty.FORGER: 0.02,
 }
 
 
@@ -124,7 +123,7 @@ def _mixed(hours: float, devices: int, tasks: int) -> tuple[Workload, ...]:
         replace(base, verify=_QUORUM, priority=60),
         replace(base, verify=_FLOAT),
         replace(base, verify=VerifyPolicy(mode=VerifyMode.NONE), result_bytes=1024, priority=70),
-        replace(base, faulty=0.1, verify=VerifyPolicy(mode=VerifyMode.TIERS, max_total=40)),
+        replace(base, faulty=0.1, limits=Limits(), verify=VerifyPolicy(mode=VerifyMode.TIERS, max_total=40)),
         replace(base, cancel_after_seconds=60.0, seconds=100.0),
     )
 
@@ -142,6 +141,10 @@ def _liars(hours: float, devices: int, tasks: int) -> Scenario:
         trusted=max(1, devices // 20),
         dishonest=_ALL_LIARS,
     )
+
+
+def _forger(hours: float, devices: int, tasks: int) -> Scenario:
+    return replace(_calm(hours, devices, tasks), name="forger", dishonest={Honesty.FORGER: 0.1})
 
 
 def _laptops(hours: float, devices: int, tasks: int) -> Scenario:
@@ -197,6 +200,7 @@ def _everything(hours: float, devices: int, tasks: int) -> Scenario:
 _MAKERS: Mapping[str, Callable[[float, int, int], Scenario]] = {
     "calm": _calm,
     "liars": _liars,
+    "forger": _forger,
     "laptops": _laptops,
     "storm": _storm,
     "partition": _partition,

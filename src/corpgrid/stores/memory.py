@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 
 from corpgrid.domain.attempt import Attempt
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import AuditEntry, Checkpoint, Effects, Need, OwnerPresence, View
+from corpgrid.domain.hints import Hint
 from corpgrid.domain.ids import DeviceId, Digest, JobId, OwnerId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.errors import StoreError
@@ -33,6 +34,14 @@ class MemoryStore:
         self._owners: Mapping[OwnerId, OwnerPresence] = {}
         self._owners_at = float("-inf")
         self._open = True
+
+    @property
+    def shared(self) -> bool:
+        """No: one scheduler has it for itself."""
+        return False
+
+    def listen(self, heard: Callable[[Hint], None]) -> None:
+        """Nobody else writes here, so there is nothing to hear."""
 
     async def transact(self, need: Need, decide: Decide) -> Effects:
         """Read ``need``, call ``decide`` with it, and keep what it returns."""

@@ -15,18 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from corpgrid.domain.attempt import Attempt
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import AuditEntry, Checkpoint, Effects, Need
+from corpgrid.domain.hints import Hint
 from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
-from corpgrid.errors import StoreError
+from corpgrid.errors import ConfigError, StoreError
 from corpgrid.ports.host import Clock
 from corpgrid.ports.store import Decide, StoredResult
 from corpgrid.stores.postgres_database import Address, Pool
 from corpgrid.stores.postgres_driver import translated
+from corpgrid.stores.postgres_hints import Hints
 from corpgrid.stores.postgres_read import Reader
 from corpgrid.stores.postgres_schema import grid_id, migrate, require_present, require_usable, version
 from corpgrid.stores.postgres_writer import Writer
@@ -44,10 +46,13 @@ class PostgresStore:
         place: the database, without user and password.
     """
 
-    def __init__(self, place: str, grid: str, pools: Sequence[Pool], writer: Writer, reader: Reader) -> None:
+    def __init__(  # noqa: PLR0913 - the parts that ``open`` made, and their names
+        self, place: str, grid: str, pools: Sequence[Pool], hints: Hints, *, writer: Writer, reader: Reader
+    ) -> None:
         self.place = place
         self.grid = grid
         self._pools = pools
+        self._hints = hints
         self._writer = writer
         self._reader = reader
         self._open = True
@@ -86,11 +91,22 @@ class PostgresStore:
             await _close(pools)
             raise
         instance = uuid.uuid4().hex
-        writer = Writer(*pools, place=address.place, settings=settings, clock=clock, instance=instance)
+        hints = Hints(address, pools[1], instance=instance)
+        writer = Writer(ticking, hints, place=address.place, settings=settings, clock=clock, instance=instance)
         reader = Reader(pools[1], address.place, batch_blobs=settings.batch_blobs)
-        store = cls(address.place, grid, pools, writer, reader)
+        store = cls(address.place, grid, pools, hints, writer=writer, reader=reader)
         writer.start(last_tick=await reader.last_tick())
         return store
+
+    @property
+    def shared(self) -> bool:
+        """Yes: any number of schedulers may open the same database."""
+        return True
+
+    def listen(self, heard: Callable[[Hint], None]) -> None:
+        """Tell, in the event loop, where another scheduler's tick changed something; a hint may be lost."""
+        self._require_open()
+        self._hints.listen(heard)
 
     async def transact(self, need: Need, decide: Decide) -> Effects:
         """Read ``need``, call ``decide`` with it, and commit what it returns."""
@@ -163,7 +179,7 @@ class PostgresStore:
         """Finish what is under way and let go."""
         if self._open:
             self._open = False
-            await self._writer.close()
+            await self._hints.close()
             await _close(self._pools)
 
     def _read(self) -> Reader:
@@ -181,7 +197,12 @@ async def _prepare(pool: Pool, place: str, *, upgrade: bool, expected_grid: str)
         await require_usable(connection, place)
         with translated(place):
             new = await version(connection) == 0
-        if not new and expected_grid:
+        if new and expected_grid:
+            raise ConfigError(
+                f"the database {place} is empty, and this scheduler belongs to the grid {expected_grid}",
+                remedy="Name the database of this grid in scheduler.store, or start with an empty scheduler.folder.",
+            )
+        if expected_grid:
             await grid_id(connection, place, expected=expected_grid)
         if upgrade or new:
             await migrate(connection, place)

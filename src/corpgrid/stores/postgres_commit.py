@@ -61,7 +61,11 @@ class _Commit:
         await self._name_devices()
         if effects.extend_leases_seconds:
             await self._session.run("extend_leases", effects.extend_leases_seconds)
-        parts = {**self._rows(changed), **self._evidence(), "put_ticks": [[instance], [self._view.now]]}
+        parts: dict[str, Columns] = {
+            **self._rows(changed),
+            **self._evidence(),
+            "put_ticks": [[instance], [self._view.now]],
+        }
         transaction = await self._session.write({name: part for name, part in parts.items() if part})
         await self._put_gpus(effects.devices)
         await self._end_jobs()
@@ -78,7 +82,9 @@ class _Commit:
         rows = [[new.job.id, *job_values(new.job), new.spec.bundle] for new in new_jobs]
         added: dict[JobId, int] = dict(await self._session.rows("add_jobs", *columns(rows)))
         self._jobs.update(added)
-        specs = [(added[new.job.id], new.payload or encode_spec(new.spec), new.envelope) for new in new_jobs]
+        specs: list[tuple[Any, ...]] = [
+            (added[new.job.id], new.payload or encode_spec(new.spec), new.envelope) for new in new_jobs
+        ]
         await self._session.run("add_specs", *columns(specs))
         blobs = [[added[new.job.id], *blob] for new in new_jobs for blob in dict(new.attachments).items()]
         if blobs:

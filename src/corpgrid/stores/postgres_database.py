@@ -9,15 +9,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from corpgrid.errors import ConfigError, StoreError
-from corpgrid.stores.postgres_driver import asyncpg, translated
+from corpgrid.stores.postgres_driver import BROKEN, asyncpg, translated
 from corpgrid.stores.postgres_rows import sent
 from corpgrid.stores.statements import statements
 
@@ -63,17 +63,13 @@ class Address:
         Raises:
             ConfigError: it is not one of PostgreSQL.
         """
-        try:
-            parts = urlsplit(dsn)
-            host, port = parts.hostname or "", f":{parts.port}" if parts.port else ""
-        except ValueError:
-            parts, host, port = urlsplit(""), "", ""
+        parts = urlsplit(dsn)
         if parts.scheme not in {"postgresql", "postgres"} or len(parts.path) < len("/x"):
             raise ConfigError(
                 "scheduler.store is not the URL of a PostgreSQL database",
                 remedy="Write it as postgresql://user@host:5432/database.",
             )
-        return cls(dsn, f"{host}{port}{parts.path}")
+        return cls(dsn, parts.netloc.rpartition("@")[2] + parts.path)
 
     async def pool(self, *, smallest: int, largest: int) -> Pool:
         """Open connections.
@@ -82,28 +78,33 @@ class Address:
             ConfigError: the URL has a setting that the driver does not know.
             StoreError: the server cannot be reached, or refuses.
         """
-        with translated(self.place):
-            try:
-                return await asyncpg.create_pool(
-                    self.dsn,
-                    min_size=smallest,
-                    max_size=largest,
-                    timeout=CONNECT_SECONDS,
-                    statement_cache_size=_CACHED_STATEMENTS,
-                    max_cached_statement_lifetime=0,
-                    server_settings=SETTINGS,
-                    reset=_keep,
-                )
-            except (ValueError, asyncpg.ClientConfigurationError) as error:
-                raise ConfigError(
-                    f"scheduler.store has a part that cannot be used ({self.place}): {error}",
-                    remedy="Write it as postgresql://user@host:5432/database?sslmode=verify-full.",
-                ) from error
-            except TimeoutError as error:
-                raise StoreError(
-                    f"the database server of {self.place} did not answer within {CONNECT_SECONDS:g} seconds",
-                    remedy="Is it running, and does scheduler.store name its host and port?",
-                ) from error
+        with self._connecting():
+            return await asyncpg.create_pool(
+                self.dsn,
+                min_size=smallest,
+                max_size=largest,
+                timeout=CONNECT_SECONDS,
+                statement_cache_size=_CACHED_STATEMENTS,
+                max_cached_statement_lifetime=0,
+                server_settings=SETTINGS,
+                reset=_keep,
+            )
+
+    async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
+        """Open one connection; raises what ``pool`` does."""
+        with self._connecting():
+            return await asyncpg.connect(self.dsn, timeout=CONNECT_SECONDS, server_settings=SETTINGS)
+
+    @contextmanager
+    def _connecting(self) -> Iterator[None]:
+        try:
+            with translated(self.place):
+                yield
+        except (ValueError, asyncpg.ClientConfigurationError) as error:
+            raise ConfigError(
+                f"scheduler.store has a part that cannot be used ({self.place}): {error}",
+                remedy="Write it as postgresql://user@host:5432/database?sslmode=verify-full.",
+            ) from error
 
 
 async def _keep(_connection: object) -> None:
@@ -137,10 +138,10 @@ class Session:
         """Run a statement whose rows do not matter."""
         await self.rows(name, *values)
 
-    async def begin(self) -> None:
-        """Start a transaction."""
+    async def begin(self, *, moment: bool = False) -> None:
+        """Start a transaction; with ``moment`` one that only reads, and sees the database as it was when it began."""
         with translated(self.place):
-            await self.connection.execute("BEGIN")
+            await self.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if moment else "BEGIN")
 
     async def commit(self) -> None:
         """Make a transaction durable."""
@@ -148,11 +149,12 @@ class Session:
             await self.connection.execute("COMMIT")
 
     async def undo(self) -> None:
-        """Undo a transaction; one whose connection is lost is undone already."""
-        if self.connection.is_closed():
-            return
-        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            await self.connection.execute("ROLLBACK")
+        """Undo a transaction, if need be with its connection."""
+        with suppress(*BROKEN):
+            try:
+                await self.connection.execute("ROLLBACK")
+            except BROKEN:
+                self.connection.terminate()
 
     async def transaction_state(self, transaction: int) -> str:
         """What became of a transaction: ``committed``, ``aborted`` or ``in progress``."""

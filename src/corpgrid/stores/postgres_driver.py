@@ -18,8 +18,10 @@ except ModuleNotFoundError as error:
         remedy="Run `pip install 'corpgrid[postgres]'`, or leave scheduler.store empty for SQLite.",
     ) from error
 
-__all__ = ["asyncpg", "translated"]
+__all__ = ["BROKEN", "asyncpg", "translated"]
 
+BROKEN = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""What a statement raises; the third where the server ends a connection at the very moment in which it is used."""
 _STALE = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
 _NAMES = frozenset({"jobs_id_key", "devices_id_key"})
 """Who adds one of these looked first whether it is there."""
@@ -69,6 +71,11 @@ _REMEDIES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str],
         "a table of the store is not there",
         "Run `corpgrid scheduler migrate`, or restore the database from its backup.",
     ),
+    (
+        TimeoutError,
+        "the database server did not answer in time",
+        "Is it running, and does scheduler.store name its host and port?",
+    ),
     ((asyncpg.DataError, UnicodeEncodeError, OverflowError), "a value cannot be stored", ""),
     (asyncpg.UniqueViolationError, "a row that is new is in the store already", ""),
     (
@@ -77,6 +84,7 @@ _REMEDIES: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str, str],
             asyncpg.OperatorInterventionError,
             asyncpg.IdleInTransactionSessionTimeoutError,
             asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
             OSError,
         ),
         "the connection to the store failed",
@@ -94,7 +102,9 @@ def translated(place: str) -> Iterator[None]:
     """
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, UnicodeEncodeError, OverflowError) as error:
+    except asyncpg.ClientConfigurationError:
+        raise
+    except (*BROKEN, UnicodeEncodeError, OverflowError) as error:
         raise store_error(place, error) from error
 
 

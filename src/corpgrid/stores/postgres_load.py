@@ -49,12 +49,11 @@ class Known:
     """What a store remembers between ticks: what never changes, and what may be a second old.
 
     Attributes:
-        specs: by the job's number.
         owners: as they were counted at ``owners_at``.
     """
 
     numbers: Numbers = field(default_factory=Numbers)
-    specs: dict[int, JobSpec] = field(default_factory=dict)
+    specs: dict[JobId, JobSpec] = field(default_factory=dict)
     owners: Mapping[OwnerId, OwnerPresence] = field(default_factory=dict)
     owners_at: float = float("-inf")
 
@@ -104,7 +103,8 @@ class _Load:
         self.held = Held()
         self._jobs: dict[JobId, Job] = {}
         self._ids: dict[int, JobId] = {}
-        self._bundles: set[Digest] = set()
+        self._bundle: dict[JobId, Digest] = {}
+        self._settled: set[JobId] = set()
         self._tasks: dict[TaskKey, Task] = {}
         self._attempts: dict[TaskKey, tuple[Attempt, ...]] = {}
         self._device_rows: dict[int, Row] = {}
@@ -124,13 +124,15 @@ class _Load:
         epochs = {row[5] for row in attempts if row[6] <= LAST_LIVE} | {row[0] for row in expired}
         gpus, standings, barred = await self._rest(need, epochs)
         self._attempts = by_task(attempts_of(attempts, self._ids, self._device_ids()))
-        specs = await self._specs()
+        jobs = self._shown(need)
+        specs = await self._specs(jobs)
+        bundles = {self._bundle[job] for job in jobs}
         assert self._now is not None
         return View(
             now=self._now,
             next_epoch=self._next_epoch,
             next_batch=self._next_batch,
-            jobs=self._jobs,
+            jobs=jobs,
             specs=specs,
             tasks=self._tasks,
             attempts=self._attempts,
@@ -143,7 +145,7 @@ class _Load:
             tainted_jobs=await self._tainted_jobs() if barred else frozenset(),
             owners=await self._owners(self._now),
             payloads=await self._payloads(specs),
-            standings=standings,
+            standings={mark: standing for mark, standing in standings.items() if mark[1] in bundles},
         )
 
     # -- jobs, which are locked
@@ -161,6 +163,7 @@ class _Load:
         expired, due, tainted, settled = await self._session.row("swept", self._now, limit, locked)
         used = {lease["job"] for lease in expired} | {key >> INDEX_BITS for key in (*due, *tainted)}
         await self._add_locked({*used, *settled})
+        self._settled = {self._ids[number] for number in settled}
         return list(map(tuple, expired)), due, tainted
 
     async def _lock_ready(self, limit: int) -> tuple[list[int], list[int]]:
@@ -179,7 +182,7 @@ class _Load:
             self._jobs[job.id] = job
             self.held.jobs[job.id] = row[0]
             self._ids[row[0]] = job.id
-            self._bundles.add(row[-1])
+            self._bundle[job.id] = row[-1]
 
     # -- tasks and attempts
 
@@ -251,7 +254,7 @@ class _Load:
         held, numbers = self.held, self._known.numbers
         of = [held.devices[device] for device in need.devices | need.release if device in held.devices]
         moment, block, leases, gpus, standings, barred = await self._session.row(
-            "rest", of, sorted(epochs), sorted(self._device_rows), sorted(self._bundles), numbers.wanted
+            "rest", of, sorted(epochs), sorted(self._device_rows), sorted(set(self._bundle.values())), numbers.wanted
         )
         self._now = moment if self._now is None else self._now
         self._next_epoch, self._next_batch = numbers.use(block)
@@ -270,14 +273,20 @@ class _Load:
         ids = self._device_ids()
         self._leases = {lease.epoch: lease for lease in (lease_of(row, self._ids, ids) for row in rows)}
 
-    async def _specs(self) -> dict[JobId, JobSpec]:
+    def _shown(self, need: Need) -> dict[JobId, Job]:
+        """Of the jobs that are locked those that were asked for, or that a row of the view belongs to."""
+        shown = {job for job, _ in self._tasks} | {lease.job for lease in self._leases.values()}
+        return {job: row for job, row in self._jobs.items() if job in shown or job in need.jobs or job in self._settled}
+
+    async def _specs(self, jobs: Iterable[JobId]) -> dict[JobId, JobSpec]:
         specs = self._known.specs
         if len(specs) > _SPECS:
             specs.clear()
-        unread = [number for number in self._ids if number not in specs]
+        unread = [self.held.jobs[job] for job in jobs if job not in specs]
         if unread:
-            specs.update((job, decode_spec(spec)) for job, spec in await self._session.rows("specs", unread))
-        return {job: specs[number] for number, job in self._ids.items()}
+            rows = await self._session.rows("specs", unread)
+            specs.update((self._ids[number], decode_spec(spec)) for number, spec in rows)
+        return {job: specs[job] for job in jobs}
 
     def _in_order(self, fresh: list[TaskKey], tried: list[TaskKey]) -> tuple[TaskKey, ...]:
         """Fresh and tried tasks in one order; each of the two comes in it already."""

@@ -87,15 +87,12 @@ class Reader:
     async def ended(self, job: JobId, after: tuple[int, int], limit: int) -> tuple[Job, list[StoredResult]] | None:
         """``Store.ended``: both reads see the database as it was at one moment."""
         async with self._session() as session:
-            moment = session.connection.transaction(isolation="repeatable_read", readonly=True)
-            with translated(self._place):
-                await moment.start()
             try:
+                await session.begin(moment=True)
                 rows = await session.rows("job", job)
                 results = await session.rows("ended", rows[0][0], *after, limit) if rows else []
             finally:
-                if not session.connection.is_closed():
-                    await moment.rollback()
+                await session.undo()
         return (job_of_row(rows[0]), _results(job, results)) if rows else None
 
     async def provisional(self, job: JobId, after: int, limit: int) -> list[StoredResult]:

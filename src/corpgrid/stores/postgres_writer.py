@@ -2,8 +2,7 @@
 
 * When the connection is lost in the very commit, the new one is asked what became of it: no tick that was done is ever
   reported undone.
-* After a commit others are told by NOTIFY what kind of row changed.  That is a hint: it may be lost, and nobody
-  waits for it.
+* After a commit others are told where something changed (``postgres_hints``).
 """
 
 from __future__ import annotations
@@ -12,12 +11,14 @@ import asyncio
 from dataclasses import dataclass
 
 from corpgrid.domain.effects import Effects, Need, View
+from corpgrid.domain.hints import hint_of
 from corpgrid.errors import StoreError
 from corpgrid.ports.host import Clock
 from corpgrid.ports.store import Decide
 from corpgrid.stores.postgres_commit import commit
 from corpgrid.stores.postgres_database import Pool, Session
-from corpgrid.stores.postgres_driver import asyncpg, translated
+from corpgrid.stores.postgres_driver import BROKEN, translated
+from corpgrid.stores.postgres_hints import Hints
 from corpgrid.stores.postgres_load import Known, load
 from corpgrid.stores.presence import changes_owners
 from corpgrid.stores.settings import StoreSettings
@@ -49,7 +50,7 @@ class Writer:
 
     Args:
         pool: one connection.
-        hints: connections on which others are told what changed.
+        told: what other schedulers are told.
         place: the database, for messages.
         settings: wire format and limits.
         clock: the store's time; None for the database's.
@@ -57,10 +58,10 @@ class Writer:
     """
 
     def __init__(  # noqa: PLR0913 - what a writer stands on, by name
-        self, pool: Pool, hints: Pool, *, place: str, settings: StoreSettings, clock: Clock | None, instance: str
+        self, pool: Pool, told: Hints, *, place: str, settings: StoreSettings, clock: Clock | None, instance: str
     ) -> None:
         self._pool = pool
-        self._hints = Hints(hints)
+        self._told = told
         self._place = place
         self._settings = settings
         self._clock = clock
@@ -93,15 +94,11 @@ class Writer:
             self._keep(tick)
         return tick.effects
 
-    async def close(self) -> None:
-        """Tell what is to be told."""
-        await self._hints.close()
-
     async def _begin(self, session: Session, need: Need, decide: Decide) -> _Tick:
         """Lock, read, decide."""
         now = self._clock.now() if self._clock is not None else None
-        await session.begin()
         try:
+            await session.begin()
             view, held = await load(session, self._known, need, now=now, settings=self._settings)
             tick = _Tick(view, await asyncio.to_thread(decide, view))
             if worth_writing(tick.effects, now=view.now, last_tick=self._last_tick):
@@ -142,7 +139,7 @@ class Writer:
             try:
                 async with self._pool.acquire() as connection:
                     state = await Session(connection, self._place).transaction_state(transaction)
-            except (StoreError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            except (StoreError, *BROKEN):
                 state = "in progress"
             if state != "in progress":
                 return state
@@ -157,44 +154,10 @@ class Writer:
             self._metrics_at = view.now
         if changes_owners(view.devices, effects.devices):
             self._known.forget_owners()
-        self._hints.tell(view, effects)
+        self._told.tell(hint_of(view, effects))
 
     async def _measure(self, session: Session, now: float) -> None:
         """Once a minute, note how the grid stands."""
         if not 0 <= now - self._metrics_at < METRICS_SECONDS:
             await session.run("add_metrics", now, METRICS_SECONDS, now - self._settings.seen_within_seconds)
             await session.run("drop_old_metrics", now - METRICS_KEPT_SECONDS)
-
-
-class Hints:
-    """What others are told: ``job`` when one came or changed its state, ``device`` when one did."""
-
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._kinds: set[str] = set()
-        self._telling: asyncio.Task[None] | None = None
-
-    def tell(self, view: View, effects: Effects) -> None:
-        """Tell what a tick changed, soon."""
-        old, known = view.jobs, view.devices
-        if effects.new_jobs or any(row.id not in old or old[row.id].state is not row.state for row in effects.jobs):
-            self._kinds.add("job")
-        if any(row.id not in known or known[row.id].state is not row.state for row in effects.devices):
-            self._kinds.add("device")
-        if self._kinds and self._telling is None:
-            self._telling = asyncio.create_task(self._tell())
-
-    async def close(self) -> None:
-        """Tell what is left."""
-        if self._telling is not None:
-            await self._telling
-
-    async def _tell(self) -> None:
-        try:
-            async with self._pool.acquire() as connection:
-                while self._kinds:
-                    await connection.execute("SELECT pg_notify('corpgrid', $1)", self._kinds.pop())
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            self._kinds.clear()  # a hint that is lost is no loss
-        finally:
-            self._telling = None

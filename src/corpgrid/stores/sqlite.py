@@ -21,6 +21,7 @@ from typing import TypeVar
 from corpgrid.domain.attempt import Attempt
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import AuditEntry, Checkpoint, Effects, Need
+from corpgrid.domain.hints import Hint
 from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.errors import StoreError
@@ -122,6 +123,14 @@ class SqliteStore:
             await store.close()
             raise
         return store
+
+    @property
+    def shared(self) -> bool:
+        """No: one scheduler has it for itself."""
+        return False
+
+    def listen(self, heard: Callable[[Hint], None]) -> None:
+        """Nobody else writes here, so there is nothing to hear."""
 
     async def transact(self, need: Need, decide: Decide) -> Effects:
         """Read ``need``, call ``decide`` with it in the writer's thread, and commit what it returns."""

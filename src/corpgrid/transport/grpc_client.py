@@ -34,6 +34,10 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
+_TRY_SECONDS = 5.0
+_SLOW_BYTES_PER_SECOND = 64 << 10
+
+
 class _Endpoint:
     """One scheduler; nothing is connected before the first call."""
 
@@ -45,6 +49,7 @@ class _Endpoint:
             address.target, grpc.local_channel_credentials(kind), options=_options(limits)
         )
         self._unary: dict[str, Any] = {}
+        self.calls: set[Any] = set()
 
     def unary(self, path: str) -> Any:
         """The call of this path."""
@@ -84,8 +89,8 @@ class GrpcWire:
         waits = method.waits(request)
 
         async def once(seconds: float) -> bytes:
-            reply: bytes = await self._here.unary(method.path)(content, timeout=min(seconds, self._try_seconds + waits))
-            return reply
+            most = self._try_seconds(len(content)) + waits
+            return await self._ask(self._here, method.path, content, seconds=min(seconds, most))
 
         reply = await self._again(once, seconds=self._limits.call_seconds + waits)
         return method.reply.decode(reply)
@@ -190,13 +195,33 @@ class GrpcWire:
     def _here(self) -> _Endpoint:
         return self._endpoints[self._at]
 
-    @property
-    def _try_seconds(self) -> float:
+    def _try_seconds(self, size_bytes: int) -> float:
         """How long one scheduler may take before the next is asked; the only one has all the time."""
-        return self._limits.call_seconds / len(self._endpoints)
+        if len(self._endpoints) == 1:
+            return self._limits.call_seconds
+        return min(_TRY_SECONDS + size_bytes / _SLOW_BYTES_PER_SECOND, self._limits.call_seconds / 2)
+
+    async def _ask(self, here: _Endpoint, path: str, content: bytes, *, seconds: float) -> bytes:
+        call = here.unary(path)(content, timeout=seconds)
+        here.calls.add(call)
+        try:
+            reply: bytes = await call
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if here is self._here or (task is not None and task.cancelling()):
+                raise
+            raise UnavailableError(f"{here.target} does not answer others") from None
+        finally:
+            here.calls.discard(call)
+        return reply
 
     def _move_on(self) -> None:
+        """Go to the next scheduler, with all calls: one that waits here for work would wait in vain."""
+        left = self._here
         self._at = (self._at + 1) % len(self._endpoints)
+        if left is not self._here:
+            for call in list(left.calls):
+                call.cancel()
 
 
 def connect_scheduler(addresses: Sequence[Address], *, limits: TransportLimits, rng: random.Random) -> RemoteScheduler:

@@ -300,8 +300,8 @@ LOCATE_BLOB: Method[BlobApi, LocateBlob, str | None] = Method(
     Codec(pb.LocateBlobRequest, _locate_to_wire, _locate_from_wire),
     Codec(
         pb.LocateBlobResponse,
-        lambda url: pb.LocateBlobResponse(url=url or ""),
-        lambda message: check.text(message.url, "url") or None,
+        lambda url: pb.LocateBlobResponse(url=url),
+        lambda message: check.text(message.url, "url") if message.HasField("url") else None,
     ),
     lambda api, request: api.locate_blob(request.digest, put_bytes=request.put_bytes),
 )

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from corpgrid.agent.session import Beat, Freeze, Host, Poll, Register, Session, StopRunners, Submit, Thaw
+from corpgrid.agent.instructions import Beat, Freeze, Poll, Register, StopRunners, Submit, Thaw
+from corpgrid.agent.session import Host, Session
 from corpgrid.domain.device import PowerStatus
 from corpgrid.domain.ids import DeviceId, Epoch, JobId
 from corpgrid.domain.messages import Grant, GrantedTask, Item, Outcome, PollReply, RegisterReply, Reply

@@ -34,6 +34,7 @@ from corpgrid.transport.grpc_client import connect_grid, connect_scheduler
 from corpgrid.transport.grpc_server import GrpcServer, serving
 from corpgrid.transport.grpc_status import error_of, status_of
 from corpgrid.transport.limits import TransportLimits
+from corpgrid.transport.remote import RemoteGrid
 from corpgrid.trust.digest import digest
 from corpgrid.wire import methods
 from corpgrid.wire.methods import PutPart
@@ -210,6 +211,29 @@ async def test_a_scheduler_that_stands_still_is_passed_by(two: list[Address], ap
         assert (await grid.info()).version == "1"
         assert stands_still.calls == calls, "it stays with the one that answers"
     await grid.close()
+
+
+async def test_a_poll_does_not_wait_for_work_where_nobody_answers(two: list[Address], api: Api) -> None:
+    limits = replace(PATIENT, call_seconds=1.0)
+    status = AgentStatus(device=DeviceId("dev_a"), session="s", power=PowerStatus())
+    stands_still = Api()
+    stands_still.still = True
+    wire = connect_scheduler(two, limits=limits, rng=random.Random(2))
+    grid = RemoteGrid(wire._wire)
+    async with serving(dispatch(stands_still), two[0], limits), serving(dispatch(api), two[1], limits):
+        polling = asyncio.create_task(wire.poll(PollRequest(status=status, wanted=1, wait_seconds=60.0)))
+        async with asyncio.timeout(5.0):
+            while not stands_still.calls + api.calls:  # noqa: ASYNC110 -- nothing else tells that it has arrived
+                await asyncio.sleep(0.01)
+        assert stands_still.calls == 1, "the seed begins at the one that stands still"
+        assert (await grid.info()).version == "1"
+        async with asyncio.timeout(5.0):
+            while api.calls < 2:  # noqa: ASYNC110 -- nothing else tells that the poll has come over
+                await asyncio.sleep(0.01)
+        polling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await polling
+    await wire.close()
 
 
 async def test_a_scheduler_that_is_full_sends_agents_to_the_next(two: list[Address], api: Api) -> None:

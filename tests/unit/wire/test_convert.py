@@ -15,11 +15,11 @@ from corpgrid.domain.messages import Batch, Item, Outcome
 from corpgrid.errors import MalformedDataError, UsageError
 from corpgrid.wire import methods
 from corpgrid.wire.convert import batch_blobs, decode_batch, encode_batch, item_payload, item_payloads
-from corpgrid.wire.methods import GRID_METHODS, MISSING_BLOBS, SCHEDULER_METHODS, Codec, Method
+from corpgrid.wire.methods import BLOB_METHODS, GRID_METHODS, SCHEDULER_METHODS, Codec, Method
 from corpgrid.wire.v1 import scheduler_pb2 as pb
 from tests.unit.wire.convert_values import values
 
-ALL = [*SCHEDULER_METHODS, *GRID_METHODS, MISSING_BLOBS]
+ALL = [*SCHEDULER_METHODS, *GRID_METHODS, *BLOB_METHODS]
 _HINTS = {id(getattr(methods, name)): hint for name, hint in get_type_hints(methods).items()}
 
 

@@ -4,95 +4,68 @@ Submitted, placed, run in a sandbox, signed, verified, committed and read back.
 
 Two agents of different owners with one runner each, one scheduler on a durable store (every tick is synced to disk),
 one client; audits on.  Everything runs on this machine, so all of them share its cores.  Then single jobs, one after
-another: from ``submit`` to the value in hand.
+another: from ``submit`` to the value in hand.  Then the peers that are asked for, each in its turn.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from statistics import quantiles
+from collections.abc import Sequence
 from typing import Any
 
-from corpgrid.cli.demo.office import Office
-from corpgrid.config import ClientConfig
-from corpgrid.domain.job import VerifyMode, VerifyPolicy
-from corpgrid.sdk.client import Grid, connect
+from corpgrid.cli.bench.facts import latency_facts, machine_facts, store_facts
+from corpgrid.cli.bench.grid import Bench, Setting, bench_grid, noop_task
+from corpgrid.cli.bench.latency import single_seconds
+from corpgrid.cli.bench.peers import against, measure_peers, peers_latency, require_peers
+from corpgrid.domain.job import VerifyMode
 
-_AGENTS: Mapping[str, Mapping[str, Any]] = {
-    "first": {"owner": "first", "site": "bench"},
-    "second": {"owner": "second", "site": "bench"},
-}
 _WARM_TASKS = 2_000
-_WARM_SINGLES = 20
 
 
-@contextmanager
-def bench_grid() -> Iterator[Grid]:
-    """A client of a grid with two agents, for as long as the block runs."""
-    folder = Path(tempfile.mkdtemp(prefix="corpgrid-bench-"))
-    try:
-        with (
-            Office(folder, _AGENTS) as office,
-            connect(office.address, key=office.key, config=ClientConfig()) as grid,
-        ):
-            yield grid
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def measure_dispatch(*, tasks: int, singles: int, runs: int) -> dict[str, Any]:
+def measure_dispatch(
+    *, tasks: int, singles: int, runs: int, setting: Setting, peers: Sequence[str] = ()
+) -> dict[str, Any]:
     """Tasks a second of the best run and of all, and the latency of single jobs in milliseconds."""
-
-    def noop(item: int) -> int:
-        return item
-
-    with bench_grid() as grid:
-        list(grid.map(noop, range(_WARM_TASKS), name="warm-up"))
+    require_peers(peers)
+    machine = machine_facts()
+    with bench_grid(setting) as bench:
+        warm(bench)
         rates, executions = [], 0
         for _ in range(runs):
-            started = time.perf_counter()
-            job = grid.map(noop, range(tasks))
-            values = list(job)
-            rates.append(tasks / (time.perf_counter() - started))
-            assert values == list(range(tasks)), "a result is wrong or out of order"
-            executions = job.status().executions
-        latencies = _singles(grid, noop, singles)
-        counters = grid.info().counters
+            rate, executions = timed_job(bench, tasks)
+            rates.append(rate)
+        latencies = single_seconds(bench.grid, singles)
+        counters = bench.grid.info().counters
+    others = measure_peers(peers, tasks=tasks, singles=singles, runs=runs)
     ticks = counters["ticks"]
+    rate = max(rates)
     return {
         "tasks": tasks,
-        "tasks_per_s": round(max(rates)),
+        "tasks_per_s": round(rate),
         "tasks_per_s_all": [round(rate) for rate in rates],
         "executions_per_task": round(executions / tasks, 3),
-        **_latency(latencies),
-        "store": "sqlite",
-        "durable": True,
-        "signed": True,
+        **latency_facts(latencies),
+        **store_facts(setting.store),
         "verify": VerifyMode.AUDIT.value,
-        "runners": len(_AGENTS),
+        "runners": setting.agents,
         "commit_ms": round(1e3 * counters["commit_seconds"] / ticks, 3),
         "ticks": int(ticks),
-        "load_average": round(os.getloadavg()[0], 2),
-        "cpus": os.cpu_count(),
+        **against(others, tasks_per_s=rate),
+        **peers_latency(others),
+        **machine,
     }
 
 
-def _singles(grid: Grid, function: Any, singles: int) -> list[float]:
-    policy = VerifyPolicy(mode=VerifyMode.NONE)
-    seconds = []
-    for number in range(_WARM_SINGLES + singles):
-        started = time.perf_counter()
-        assert grid.map(function, [number], verify=policy).results() == [number]
-        seconds.append(time.perf_counter() - started)
-    return seconds[_WARM_SINGLES:]
+def warm(bench: Bench) -> None:
+    """Let everything start that starts once."""
+    list(bench.grid.map(noop_task(), range(_WARM_TASKS), name="warm-up"))
 
 
-def _latency(seconds: Sequence[float]) -> dict[str, float]:
-    cuts = quantiles(seconds, n=100)
-    return {"p50_ms": round(1e3 * cuts[49], 2), "p99_ms": round(1e3 * cuts[98], 2)}
+def timed_job(bench: Bench, tasks: int, **options: Any) -> tuple[float, int]:
+    """Tasks a second of one job, from its call to its last value, and how often a task was executed."""
+    started = time.perf_counter()
+    job = bench.grid.map(noop_task(), range(tasks), **options)
+    values = list(job)
+    rate = tasks / (time.perf_counter() - started)
+    assert values == list(range(tasks)), "a result is wrong or out of order"
+    return rate, job.status().executions

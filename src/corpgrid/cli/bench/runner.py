@@ -7,7 +7,6 @@ is the worst case; by the hundred is how short tasks travel.
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import tempfile
 import time
@@ -22,6 +21,7 @@ from corpgrid.agent.removal import remove_tree
 from corpgrid.agent.runner_spec import RunnerPlace, runner_spec, sandbox_limits
 from corpgrid.agent.runtime import lay_out
 from corpgrid.agent.worker import Worker
+from corpgrid.cli.bench.facts import machine_facts, milliseconds
 from corpgrid.compose.adapters import choose_sandbox
 from corpgrid.domain.job import Limits
 from corpgrid.host.sandbox_python import RunnerPython, runner_python
@@ -58,7 +58,7 @@ class _Bench:
         self._made = 0
 
     async def run(self, *, tasks: int, starts: int) -> dict[str, Any]:
-        bare, cold = [], []
+        machine, bare, cold = machine_facts(), [], []
         for _ in range(starts):
             bare.append(self._bare_seconds())
             started = time.perf_counter()
@@ -71,14 +71,13 @@ class _Bench:
         batch_seconds = await self._many(worker, tasks)
         await worker.close()
         return {
-            "bare_python_ms": _ms(median(bare)),
-            "cold_start_ms": _ms(median(cold)),
-            "cold_overhead_ms": _ms(median(cold) - median(bare)),
-            "task_ms": _ms(median(single)),
-            "task_in_batch_ms": _ms(batch_seconds / tasks),
+            "bare_python_ms": milliseconds(median(bare)),
+            "cold_start_ms": milliseconds(median(cold)),
+            "cold_overhead_ms": milliseconds(median(cold) - median(bare)),
+            "task_ms": milliseconds(median(single)),
+            "task_in_batch_ms": milliseconds(batch_seconds / tasks),
             "sandbox": self._sandbox.name,
-            "load_average": round(os.getloadavg()[0], 2),
-            "cpus": os.cpu_count(),
+            **machine,
         }
 
     def _bare_seconds(self) -> float:
@@ -111,7 +110,3 @@ class _Bench:
             async for _ in worker.run(given[first : first + _BATCH]):
                 pass
         return time.perf_counter() - started
-
-
-def _ms(seconds: float) -> float:
-    return round(1e3 * seconds, 4)

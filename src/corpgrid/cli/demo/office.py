@@ -27,6 +27,12 @@ _STOP_SECONDS = 10.0
 _OPEN_FOLDER = 0o711
 _PRIVATE_FOLDER = 0o700
 
+Program = tuple[str, ...]
+"""What Python is started with, up to its configuration."""
+_SCHEDULER: Program = ("-m", "corpgrid", "scheduler", "run", "--with-parent", "--json")
+_AGENT: Program = ("-m", "corpgrid", "agent", "run", "--with-parent")
+_PROGRAMS: Mapping[str, Program] = {"scheduler": _SCHEDULER, "liar": ("-m", "corpgrid.cli.demo.liar")}
+
 AGENTS: Mapping[str, Mapping[str, Any]] = {
     "desktop": {"owner": "it-department", "site": "office"},
     "laptop": {"owner": "bob", "site": "office"},
@@ -35,13 +41,29 @@ AGENTS: Mapping[str, Mapping[str, Any]] = {
 
 
 class Office:
-    """The processes of the demo.  Use it in a ``with`` statement: nothing survives it."""
+    """The processes of the demo.  Use it in a ``with`` statement: nothing survives it.
 
-    def __init__(self, folder: Path, agents: Mapping[str, Mapping[str, Any]] = AGENTS) -> None:
+    Args:
+        folder: where everything is kept.
+        agents: settings of each computer, by its name.
+        scheduler: more settings of the scheduler.
+        programs: what to start in place of the scheduler or an agent, by its name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        agents: Mapping[str, Mapping[str, Any]] = AGENTS,
+        *,
+        scheduler: Mapping[str, Any] | None = None,
+        programs: Mapping[str, Program] | None = None,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(_OPEN_FOLDER)
         self._folder = folder
         self._agents = agents
+        self._scheduler = scheduler or {}
+        self._programs = {**_PROGRAMS, **(programs or {})}
         self.address = f"unix:{folder}/run/grid.sock"
         self.key = folder / "submitter.pem"
         self.devices: dict[str, str] = {}
@@ -98,6 +120,10 @@ class Office:
         """Whether a runner is up on a computer."""
         return bool(psutil.Process(self._processes[name].pid).children())
 
+    def pid(self, name: str) -> int:
+        """The process of the scheduler, or of a computer."""
+        return self._processes[name].pid
+
     def _start(self) -> None:
         submitter = ensure_private_key(self.key)
         trusted_keys, trusted_devices = self._folder / "trusted_keys", self._folder / "trusted_devices"
@@ -115,13 +141,11 @@ class Office:
             "listen": self.address,
             "heartbeat_seconds": 1.0,
             "lease_ttl_seconds": 4.0,
+            **self._scheduler,
         }
-        self._spawn("scheduler", "-m", "corpgrid", "scheduler", "run", "--with-parent", "--json", scheduler=scheduler)
+        self._spawn("scheduler", *self._programs["scheduler"], scheduler=scheduler)
         self._wait_ready("scheduler")
         for name, about in self._agents.items():
-            program: tuple[str, ...] = ("-m", "corpgrid.cli.demo.liar")
-            if name != "liar":
-                program = ("-m", "corpgrid", "agent", "run", "--with-parent")
             agent = {
                 **about,
                 "name": name,
@@ -134,7 +158,7 @@ class Office:
                 "capacity": 1,
                 "thermal_headroom_min": 0,
             }
-            self._spawn(name, *program, agent=agent)
+            self._spawn(name, *self._programs.get(name, _AGENT), agent=agent)
 
     def _prepare(self, name: str) -> PrivateKey:
         folder = self._folder / name

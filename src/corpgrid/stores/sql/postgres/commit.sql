@@ -227,8 +227,9 @@ ON CONFLICT (instance) DO UPDATE SET last_tick = excluded.last_tick
 RETURNING 1
 
 -- name: finalise
--- Of one job, from its first to its last task number, at its rev: provisional tasks become final.
-UPDATE job_shards SET state = 4, final_rev = $3 WHERE task BETWEEN $1 AND $2 AND state = 3
+-- Of one job, from its first to its last task number, at its rev: provisional tasks become final.  `+ 0` keeps the planner
+-- off the index of all provisional tasks.
+UPDATE job_shards SET state = 4, final_rev = $3 WHERE task BETWEEN $1 AND $2 AND state + 0 = 3
 
 -- name: cancel_tasks
 -- The same: what has not ended (waiting, ready, leased, provisional) is cancelled.

@@ -215,12 +215,12 @@ FROM devices WHERE state = 'active' AND blockers = '[]' AND last_seen >= $1
 GROUP BY owner
 
 -- name: tainted_jobs
-SELECT jobs.id FROM jobs
-WHERE jobs.state = 'running' AND jobs.number IN (
-  SELECT shard.task >> 24
+WITH tainted AS MATERIALIZED (
+  SELECT DISTINCT shard.task >> 24 AS job
   FROM devices AS barred JOIN job_shards AS shard ON shard.accepted_device = barred.number AND shard.state = 3
   WHERE barred.state IN ('quarantined', 'revoked')
 )
+SELECT jobs.id FROM tainted JOIN jobs ON jobs.number = tainted.job WHERE jobs.state = 'running'
 
 -- name: specs
 SELECT job, spec FROM job_specs WHERE job = ANY ($1::bigint[])

@@ -69,13 +69,14 @@ WHERE shard.task >> 24 = $1 AND (shard.final_rev, shard.task) > ($2::bigint, ($1
 ORDER BY shard.final_rev, shard.task LIMIT $4
 
 -- name: provisional
--- Of the job $1 above index $2, at most $3, with device, batch and position of the result.
+-- Of the job $1 above index $2, at most $3, with device, batch and position of the result.  `+ 0` keeps the planner off
+-- the index of all provisional tasks.
 SELECT
   shard.task, shard.state, shard.purpose, shard.open, shard.live, shard.attempts, shard.failures, shard.accepted,
   shard.reason, shard.ready_at, shard.final_rev, devices.id, attempt.batch, attempt.position
 FROM jobs
 JOIN job_shards AS shard
-  ON shard.task > (jobs.number << 24) + $2::bigint AND shard.task <= (jobs.number << 24) + 16777215 AND shard.state = 3
+  ON shard.task > (jobs.number << 24) + $2::bigint AND shard.task <= (jobs.number << 24) + 16777215 AND shard.state + 0 = 3
 JOIN job_attempts AS attempt ON attempt.attempt = (shard.task << 12 | shard.accepted) AND shard.accepted >= 0
 JOIN devices ON devices.number = attempt.device
 WHERE jobs.id = $1 ORDER BY shard.task LIMIT $3

@@ -1,0 +1,40 @@
+"""What every peer is asked to do, and how it is timed: the same as ``dispatch`` and ``latency`` do with our grid."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Sequence
+
+_WARM_TASKS = 2_000
+_WARM_SINGLES = 20
+
+Map = Callable[[int], Sequence[int]]
+"""Runs so many no-op tasks, and gives all their values."""
+Single = Callable[[int], int]
+
+
+def arguments(description: str) -> argparse.ArgumentParser:
+    """What every peer's program takes."""
+    parser = argparse.ArgumentParser(description=description)
+    for name in ("tasks", "singles", "runs", "workers"):
+        parser.add_argument(f"--{name}", type=int, required=True)
+    return parser
+
+
+def report(asked: argparse.Namespace, map_all: Map, single: Single) -> None:
+    """Warm up, measure, and print one line."""
+    map_all(_WARM_TASKS)
+    rates = []
+    for _ in range(asked.runs):
+        started = time.perf_counter()
+        values = map_all(asked.tasks)
+        rates.append(asked.tasks / (time.perf_counter() - started))
+        assert list(values) == list(range(asked.tasks)), "a result is wrong or out of order"
+    seconds = []
+    for number in range(_WARM_SINGLES + asked.singles):
+        started = time.perf_counter()
+        assert single(number) == number
+        seconds.append(time.perf_counter() - started)
+    print(json.dumps({"rates": rates, "singles": seconds[_WARM_SINGLES:]}), flush=True)  # noqa: T201 - the answer to our parent
