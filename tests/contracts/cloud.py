@@ -16,7 +16,7 @@ from corpgrid.blobs.cloud import CloudBlobs
 from corpgrid.blobs.cloud_bucket import PART_BYTES
 from corpgrid.blobs.cloud_marks import Marks, sharded
 from corpgrid.domain.ids import Digest
-from corpgrid.errors import ConflictError, DigestError, NotFoundError, StoreError, UnavailableError
+from corpgrid.errors import ConfigError, ConflictError, DigestError, NotFoundError, StoreError, UnavailableError
 from corpgrid.trust.digest import digest
 from tests.contracts.blobs import Age, BlobsContract, digests, some_bytes, stream
 from tests.contracts.s3 import AgingBucket, S3Server, aging_blobs, credentials
@@ -263,6 +263,14 @@ class CloudContract(BlobsContract):
             elsewhere = await CloudBlobs.at(cloud_url.parse(other), tmp_path / "spool")
         with pytest.raises(NotFoundError):
             await elsewhere.get(digest(b"content"))
+
+    async def test_what_a_later_version_wrote_is_left_alone(
+        self, s3: S3Server, bucket: AgingBucket, tmp_path: Path
+    ) -> None:
+        await bucket.put("format", b"corpgrid.blobs/2\n")
+        with credentials(s3), pytest.raises(ConfigError, match="does not know"):
+            await CloudBlobs.at(bucket.place, tmp_path / "spool")
+        assert (await bucket.read("format"))[0] == b"corpgrid.blobs/2\n"
 
 
 async def keys(bucket: AgingBucket, prefix: str) -> list[str]:

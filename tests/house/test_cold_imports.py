@@ -15,7 +15,9 @@ import pytest
 
 from tests.house.tree import SRC, modules
 
-HEAVY = ("numpy", "sqlite3", "matplotlib", "sklearn", "corpgrid.scheduler", "corpgrid.stores", "corpgrid.sdk")
+HEAVY = (
+    "numpy", "sqlite3", "matplotlib", "sklearn", "obstore", "corpgrid.scheduler", "corpgrid.stores", "corpgrid.sdk",
+)  # fmt: skip
 FOREIGN = ("grpc", "cryptography", "psutil", "click", "rich", "google", "blake3")
 """Packages that are not there inside the sandbox, beyond ``HEAVY``."""
 

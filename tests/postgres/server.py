@@ -34,16 +34,17 @@ class Server:
 
     Args:
         folder: where its data goes; removed at the end.
-        data: the data folder, if it was made already.
+        replica: start as one that waits for a primary.
     """
 
-    def __init__(self, folder: Path, data: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, replica: bool = False) -> None:
         self.folder = folder
         self.log = folder / "log"
         folder.chmod(0o755)
-        self.data = folder / "data" if data is None else data
-        if data is None:
-            _make_data(self.data)
+        self.data = folder / "data"
+        _make_data(self.data)
+        if replica:
+            (self.data / "standby.signal").touch()
         self._names = itertools.count()
         self.process = self._start()
 

@@ -87,7 +87,7 @@ def the_agent_yields_only_when_the_lease_is_gone(patch: Patch) -> None:
     around(patch, session.Session, "_yield", lambda *_args, **_kwargs: [])
 
 
-@mutant("everything", "I7", hours=1.0)
+@mutant("laptops", "I7", hours=1.0, tasks=400)
 def the_agent_goes_on_when_told_to_stop(patch: Patch) -> None:
     around(patch, session.Session, "_obey", lambda *_: [])
 
@@ -97,7 +97,7 @@ def results_of_a_lost_request_are_forgotten(patch: Patch) -> None:
     around(patch, queue.WorkQueue, "unsent", lambda *_: None)
 
 
-@mutant("partition", "L", hours=0.2)
+@mutant("storm", "L1", seed=2, hours=0.3, devices=6, tasks=80)
 def a_failed_poll_is_waited_for_for_ever(patch: Patch) -> None:
     def failed(original, self, what, **kwargs):
         polling = self._polling

@@ -8,14 +8,21 @@ from corpgrid.sim.report import simulate
 from corpgrid.sim.scenarios import scenario
 from tests.sim.mutants import MUTANTS, Mutant
 
+SEEDS_TRIED = 3
+"""The first finds it; a change of the program may move the history in which it shows to one of the next."""
+
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_planted_bug_is_found(mutant: Mutant, monkeypatch):
     mutant.plant(monkeypatch)
     chosen = scenario(mutant.scenario, hours=mutant.hours, devices=mutant.devices, tasks=mutant.tasks)
-    report = simulate(chosen, mutant.seed)
-    found = [violation for violation in report.violations if violation.startswith(mutant.found_as)]
-    assert found, f"{mutant.name} goes unnoticed in {mutant.scenario}, seed {mutant.seed}: {report.violations}"
+    told = []
+    for seed in range(mutant.seed, mutant.seed + SEEDS_TRIED):
+        report = simulate(chosen, seed)
+        if any(violation.startswith(mutant.found_as) for violation in report.violations):
+            return
+        told += report.violations
+    pytest.fail(f"{mutant.name} goes unnoticed in {mutant.scenario} from seed {mutant.seed} on: {told}")
 
 
 def test_there_are_enough_of_them():

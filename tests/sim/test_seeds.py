@@ -29,8 +29,10 @@ def test_everything_that_must_hold_holds(name, seed, hours, devices, tasks):
     report = simulate(scenario(name, hours=hours, devices=devices, tasks=tasks), seed)
     assert report.violations == (), "\n".join([*report.story, *report.violations])
     assert report.accepted > 0
-    # A fifth of the devices lie in the scenarios with liars: four times what the audit rate of a job assumes.
-    assert report.accepted_errors <= 0.005 * report.accepted * (report.liars > 0)
+    # A fifth of the devices lie in the scenarios with liars, four times what audits are reckoned with; and tiers
+    # believe a device that was right for long.
+    most_errors = max(1, 0.005 * report.accepted) if report.liars else 0
+    assert report.accepted_errors <= most_errors
     assert report.interruptions == 0
     if name == "liars":
         assert report.devices_caught >= report.liars - 1, "all but one that lied once, near the end"

@@ -1,4 +1,4 @@
-"""The measuring commands that start a grid: with tiny sizes, each prints the keys that it promises, and leaves nothing."""
+"""The measuring commands that start a grid: with tiny sizes, each prints the keys it promises, and leaves nothing."""
 
 from __future__ import annotations
 

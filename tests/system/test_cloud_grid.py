@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import psutil
 import pytest
@@ -19,19 +20,24 @@ from tests.system.company import SCHEDULER, Company, open_folder
 pytestmark = [pytest.mark.system, pytest.mark.sandbox]
 
 MIB = 1 << 20
-INPUT_BYTES, OUTPUT_BYTES = 64 * MIB, 32 * MIB
+INPUT_BYTES = 64 * MIB
+PASSING_BYTES = 144 * MIB
+MOST_BYTES = 140 * MIB
+"""Some windows and parts at a time, in both directions, and what the allocator keeps of them: 111 MiB for 256."""
 
 
 class CloudCompany(Company):
     """Only its scheduler holds credentials."""
 
-    def __init__(self, folder: Path, s3: S3Server, url: str) -> None:
-        super().__init__(folder, scheduler={"blobs": url})
+    def __init__(self, folder: Path, s3: S3Server, *, environment: dict[str, str] | None = None) -> None:
+        super().__init__(folder, scheduler={"blobs": s3.new_bucket()})
         self._s3 = s3
+        self._environment = environment or {}
 
     def start(self, name: str) -> None:
         if name != SCHEDULER:
-            super().start(name)
+            with mock.patch.dict(os.environ, self._environment):
+                super().start(name)
             return
         with credentials(self._s3):
             super().start(name)
@@ -55,7 +61,7 @@ def turn_around(_item: int) -> int:
 def test_large_bytes_do_not_pass_through_the_scheduler(folder: Path, s3: S3Server, tmp_path: Path) -> None:
     content = os.urandom(INPUT_BYTES)
     (tmp_path / "big.bin").write_bytes(content)
-    with CloudCompany(folder, s3, s3.new_bucket()) as company:
+    with CloudCompany(folder, s3) as company:
         scheduler, agent = company.process(SCHEDULER), company.process("one")
         assert scheduler.environ()["AWS_SECRET_ACCESS_KEY"] == s3.secret_key
         assert s3.secret_key not in agent.environ().values()
@@ -75,6 +81,30 @@ def test_large_bytes_do_not_pass_through_the_scheduler(folder: Path, s3: S3Serve
     assert counters["blob_bytes_in"] + counters["blob_bytes_out"] < MIB
     assert peak - before < 24 * MIB
     assert "X-Amz-Signature" not in log
+
+
+def test_where_devices_cannot_reach_the_store_the_bytes_pass_through_the_scheduler(
+    folder: Path, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = os.urandom(PASSING_BYTES)
+    (tmp_path / "big.bin").write_bytes(content)
+    firewall = {"http_proxy": "http://127.0.0.1:1", "no_proxy": ""}
+    with CloudCompany(folder, s3, environment=firewall) as company, company.connect() as grid:
+        scheduler = company.process(SCHEDULER)
+        before = scheduler.memory_info().rss
+        for name, value in firewall.items():
+            monkeypatch.setenv(name, value)
+        job = grid.submit(
+            turn_around, 1, inputs={"big.bin": tmp_path / "big.bin"}, verify=VerifyPolicy(mode=VerifyMode.NONE)
+        )
+        (done,) = job.as_completed()
+        (saved,) = job.save_outputs(done, tmp_path / "out")
+        assert saved.read_bytes() == content[: PASSING_BYTES // 2][::-1]
+        counters = grid.info().counters
+        peak = peak_bytes(scheduler)
+    assert counters["blob_bytes_in"] >= PASSING_BYTES + PASSING_BYTES // 2
+    assert counters["blob_bytes_out"] >= PASSING_BYTES + PASSING_BYTES // 2
+    assert peak - before < MOST_BYTES
 
 
 @pytest.mark.parametrize("wrong", ["bucket", "endpoint", "option"])

@@ -162,21 +162,14 @@ class Progress:
             self._finish(self._records.popleft(), self._logs.popleft())
 
     def _finish(self, record: Done, log: TaskLog) -> None:
-        name = f"task-{record.index}-{record.attempt}"
-        self.untaken_bytes += len(record.payload) + len(log.kept)
+        # By position: this is done for every task, and names cost as much again.
+        index, attempt, ok, payload, reason, detail, seconds, has_outputs = record
+        kept, dropped = log
+        outcome = Outcome.RESULT if ok else Outcome.FAILED
+        outputs = self._work / f"task-{index}-{attempt}" if has_outputs else None
+        self.untaken_bytes += len(payload) + len(kept)
         self._finished.append(
-            Finished(
-                index=record.index,
-                attempt=record.attempt,
-                outcome=Outcome.RESULT if record.ok else Outcome.FAILED,
-                payload=record.payload,
-                reason=record.reason,
-                detail=record.detail,
-                seconds=record.seconds,
-                log=log.kept,
-                log_dropped=log.dropped,
-                outputs=self._work / name if record.has_outputs else None,
-            )
+            Finished(index, attempt, outcome, payload, reason, detail, seconds, kept, dropped, outputs)
         )
 
     def rest_of_log(self) -> TaskLog:

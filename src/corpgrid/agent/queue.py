@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
 from typing import NamedTuple
@@ -19,6 +19,8 @@ from corpgrid.domain.ids import Epoch, JobId
 from corpgrid.domain.messages import Grant, Item, Outcome
 
 _SMOOTHING = 0.3
+_LEARNT_TASKS = 20
+"""Of tasks that end together; those before them would count for less than a thousandth."""
 _LONG_SECONDS = 1.0
 
 
@@ -45,7 +47,7 @@ class WorkQueue:
     target_seconds: float = 0.25
     grant_tasks: int = 512
     _queued: dict[JobId, deque[HeldTask]] = field(default_factory=dict)
-    _running: dict[tuple[JobId, int, int], HeldTask] = field(default_factory=dict)
+    _running: dict[JobId, dict[tuple[int, int], HeldTask]] = field(default_factory=dict)
     _outbox: dict[JobId, list[Item]] = field(default_factory=dict)
     _held: Counter[Epoch] = field(default_factory=Counter)
     _seconds: dict[JobId, float] = field(default_factory=dict)
@@ -65,31 +67,40 @@ class WorkQueue:
         """Move up to ``most`` queued tasks of a job to running."""
         queue = self._queued.get(job, deque())
         taken = [queue.popleft() for _ in range(min(most, len(queue)))]
-        self._running.update(((task.job, task.index, task.attempt), task) for task in taken)
+        if taken:
+            self._running.setdefault(job, {}).update([((task.index, task.attempt), task) for task in taken])
         return taken
 
     def give_back(self, tasks: Iterable[HeldTask]) -> None:
         """Running tasks that were not started go back to the head of the queue."""
         for task in reversed(list(tasks)):
-            if self._running.pop((task.job, task.index, task.attempt), None) is not None:
+            if self._running.get(task.job, {}).pop((task.index, task.attempt), None) is not None:
                 self._queued.setdefault(task.job, deque()).appendleft(task)
 
     def finish(self, job: JobId, items: Iterable[Item]) -> None:
         """Running or queued tasks ended; those that are no longer held are dropped."""
+        running, held = self._running.get(job, {}), self._held
+        done: list[Item] = []
+        seconds: list[float] = []
         for item in items:
-            task = self._running.pop((job, item.index, item.attempt), None)
-            if task is None or task.epoch not in self._held:
+            task = running.pop((item.index, item.attempt), None)
+            if task is None or task.epoch not in held:
                 continue
-            self._outbox.setdefault(job, []).append(item._replace(epoch=task.epoch))
+            done.append(item if item.epoch == task.epoch else item._replace(epoch=task.epoch))
             if item.outcome is Outcome.RESULT:
-                self._learn(job, item.seconds)
+                seconds.append(item.seconds)
+        if done:
+            self._outbox.setdefault(job, []).extend(done)
+        if seconds:
+            self._learn(job, seconds)
 
     def stop_all(self, reason: str) -> None:
         """Everything that is queued or running is handed back unfinished."""
         for job in [*self._queued]:
             self.take(job, len(self._queued[job]))
-        for task in list(self._running.values()):
-            self.finish(task.job, [Item(task.index, task.attempt, task.epoch, Outcome.STOPPED, reason=reason)])
+        for job, running in self._running.items():
+            stopped = [Item(*key, task.epoch, Outcome.STOPPED, reason=reason) for key, task in running.items()]
+            self.finish(job, stopped)
 
     def drop(self, epochs: Iterable[Epoch]) -> set[JobId]:
         """Forget leases that are lost; the jobs in which a task of theirs is running."""
@@ -100,11 +111,14 @@ class WorkQueue:
             self._queued[job] = deque(task for task in queue if task.epoch not in lost)
         for job, items in self._outbox.items():
             self._outbox[job] = [item for item in items if item.epoch not in lost]
+        stopped = set()
+        for job, running in self._running.items():
+            kept = {key: task for key, task in running.items() if task.epoch not in lost}
+            if len(kept) < len(running):
+                self._running[job] = kept
+                stopped.add(job)
         self._forget_empty()
-        gone = [key for key, task in self._running.items() if task.epoch in lost]
-        for key in gone:
-            del self._running[key]
-        return {key[0] for key in gone}
+        return stopped
 
     def take_outbox(self, most: int, most_bytes: int) -> dict[JobId, list[Item]]:
         """Finished items to send now, by job; they are held until ``sent`` or ``unsent``.
@@ -146,16 +160,16 @@ class WorkQueue:
 
     def active_jobs(self) -> set[JobId]:
         """Jobs with queued or running tasks."""
-        return {job for job, queue in self._queued.items() if queue} | {key[0] for key in self._running}
+        return {job for tasks in (self._queued, self._running) for job, held in tasks.items() if held}
 
     def is_running(self, job: JobId, index: int, attempt: int) -> bool:
         """Whether what comes of this attempt is still wanted."""
-        return (job, index, attempt) in self._running
+        return (index, attempt) in self._running.get(job, ())
 
     @property
     def unfinished(self) -> int:
         """Tasks that are queued or running."""
-        return len(self._running) + sum(map(len, self._queued.values()))
+        return sum(map(len, self._running.values())) + sum(map(len, self._queued.values()))
 
     @property
     def to_send(self) -> int:
@@ -172,7 +186,7 @@ class WorkQueue:
         if not self._seconds:
             return inf
         latest = next(reversed(self._seconds.values()))
-        counts = Counter(key[0] for key in self._running)
+        counts = Counter({job: len(running) for job, running in self._running.items()})
         counts.update({job: len(queue) for job, queue in self._queued.items()})
         return sum(count * self._seconds.get(job, latest) for job, count in counts.items()) / self.slots
 
@@ -186,6 +200,7 @@ class WorkQueue:
     def _forget_empty(self) -> None:
         """Jobs come and go for months."""
         self._queued = {job: queue for job, queue in self._queued.items() if queue}
+        self._running = {job: running for job, running in self._running.items() if running}
         self._outbox = {job: items for job, items in self._outbox.items() if items}
 
     def _enough(self) -> int:
@@ -196,8 +211,11 @@ class WorkQueue:
         per_slot = int(self.target_seconds / max(*known, 1e-5))
         return max(2 * self.slots, min(self.grant_tasks, per_slot * self.slots))
 
-    def _learn(self, job: JobId, seconds: float) -> None:
-        before = self._seconds.pop(job, seconds)
-        self._seconds[job] = before + _SMOOTHING * (seconds - before)
+    def _learn(self, job: JobId, seconds: Sequence[float]) -> None:
+        """What came last counts most."""
+        learnt = self._seconds.pop(job, seconds[0])
+        for taken in seconds[-_LEARNT_TASKS:]:
+            learnt += _SMOOTHING * (taken - learnt)
+        self._seconds[job] = learnt
         if len(self._seconds) > 64:
             del self._seconds[next(iter(self._seconds))]

@@ -25,7 +25,15 @@ from corpgrid.blobs.cloud_marks import Marks, sharded
 from corpgrid.blobs.cloud_streams import begin, checked, chunks_of, digest_of_file, few_at_once, pieces, take
 from corpgrid.blobs.cloud_url import CloudPlace
 from corpgrid.domain.ids import DIGEST_BYTES, Digest, digest_text
-from corpgrid.errors import ConflictError, CorpGridError, DigestError, NotFoundError, StoreError, UnavailableError
+from corpgrid.errors import (
+    ConfigError,
+    ConflictError,
+    CorpGridError,
+    DigestError,
+    NotFoundError,
+    StoreError,
+    UnavailableError,
+)
 from corpgrid.trust.digest import Hasher, equal, require_digest
 from corpgrid.trust.digest import digest as digest_of
 
@@ -66,13 +74,21 @@ class CloudBlobs:
         """The blobs in a bucket, which must be there; that it can be written, read and listed is tried at once.
 
         Raises:
-            ConfigError: the library for object stores is not installed, or what stands there is of another kind.
+            ConfigError: the library for object stores is not installed, or a later version wrote what stands there.
             StoreError: the bucket cannot be used, and this is why.
             UnavailableError: nobody answers.
         """
         bucket = Bucket(place)
+        try:
+            found, _ = await bucket.read(_FORMAT)
+        except FileNotFoundError:
+            found = _FORMAT_CONTENT
+        if found != _FORMAT_CONTENT:
+            raise ConfigError(
+                f"{place.name} is laid out in a way that this version does not know",
+                remedy="Use the version of CorpGrid that wrote it, or name another prefix in scheduler.blobs.",
+            )
         await bucket.put(_FORMAT, _FORMAT_CONTENT)
-        await bucket.read(_FORMAT)
         await anext(bucket.list(_BLOBS + "/"), None)
         await asyncio.to_thread(spool.mkdir, mode=0o700, parents=True, exist_ok=True)
         return cls(bucket, spool)

@@ -305,4 +305,4 @@ class World:
             machine = self.enrolled.get(device.id)
             honest = machine is not None and machine.model.honesty is Honesty.HONEST
             if device.state is DeviceState.QUARANTINED and honest:
-                self.fail(f"V3: {device.id} is honest, and quarantined: {device.reason}")
+                self.fail(f"V7: {device.id} is honest, and quarantined: {device.reason}")

@@ -109,7 +109,7 @@ class PostgresStore:
         self._hints.listen(heard)
 
     async def transact(self, need: Need, decide: Decide) -> Effects:
-        """Read ``need``, call ``decide`` with it, and commit what it returns."""
+        """Read ``need``, call ``decide`` with it in the event loop, and commit what it returns."""
         self._require_open()
         return await self._writer.transact(need, decide)
 

@@ -91,6 +91,7 @@ class _Commit:
             await self._session.run("add_job_blobs", *columns(blobs))
         assert all(new.job.tasks <= LAST_INDEX for new in new_jobs), new_jobs
         shards = [(added[new.job.id] << INDEX_BITS, new.job.tasks, new.copies) for new in new_jobs]
+        await self._session.take_time()
         await self._session.run("add_shards", *columns(shards))
 
     async def _hold_jobs(self) -> None:
@@ -204,6 +205,9 @@ class _Commit:
             await self._session.run("add_gpus", *columns(rows))
 
     async def _end_jobs(self) -> None:
+        if not (self._effects.finalised or self._effects.cancelled):
+            return
+        await self._session.take_time()
         revs = {job.id: job.rev for job in (*self._view.jobs.values(), *self._effects.jobs)}
         for job in self._effects.finalised:
             first = self._jobs[job] << INDEX_BITS

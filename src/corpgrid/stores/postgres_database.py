@@ -30,7 +30,7 @@ SETTINGS = {
     "default_transaction_isolation": "read committed",
     "synchronous_commit": "on",
     "lock_timeout": "5s",
-    "statement_timeout": "60s",
+    "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "60s",
     "timezone": "UTC",
     "jit": "off",
@@ -40,6 +40,10 @@ SETTINGS = {
     "enable_mergejoin": "off",
 }
 CONNECT_SECONDS = 10.0
+COMMAND_SECONDS = 35.0
+"""A server that has not ended a statement by then, nor given it up, is not there any more."""
+UNDO_SECONDS = 5.0
+_PATIENCE_SECONDS = 3_600.0
 _CACHED_STATEMENTS = 512
 _PARAMETER = re.compile(r"\$(\d+)")
 
@@ -84,6 +88,7 @@ class Address:
                 min_size=smallest,
                 max_size=largest,
                 timeout=CONNECT_SECONDS,
+                command_timeout=COMMAND_SECONDS,
                 statement_cache_size=_CACHED_STATEMENTS,
                 max_cached_statement_lifetime=0,
                 server_settings=SETTINGS,
@@ -123,11 +128,13 @@ class Session:
         self.connection = connection
         self.place = place
         self._statements = statements("postgres")
+        self._seconds: float | None = None
 
     async def rows(self, name: str, *values: Any) -> list[tuple[Any, ...]]:
         """All rows of a statement."""
         with translated(self.place):
-            return list(map(tuple, await self.connection.fetch(self._statements[name], *map(sent, values))))
+            rows = await self.connection.fetch(self._statements[name], *map(sent, values), timeout=self._seconds)
+        return list(map(tuple, rows))
 
     async def row(self, name: str, *values: Any) -> tuple[Any, ...]:
         """The only row of a statement."""
@@ -143,6 +150,12 @@ class Session:
         with translated(self.place):
             await self.connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if moment else "BEGIN")
 
+    async def take_time(self) -> None:
+        """Let the statements that follow in this transaction touch as many rows as a job may have."""
+        with translated(self.place):
+            await self.connection.execute("SET LOCAL statement_timeout = 0")
+        self._seconds = _PATIENCE_SECONDS
+
     async def commit(self) -> None:
         """Make a transaction durable."""
         with translated(self.place):
@@ -152,7 +165,7 @@ class Session:
         """Undo a transaction, if need be with its connection."""
         with suppress(*BROKEN):
             try:
-                await self.connection.execute("ROLLBACK")
+                await self.connection.execute("ROLLBACK", timeout=UNDO_SECONDS)
             except BROKEN:
                 self.connection.terminate()
 

@@ -22,6 +22,10 @@ CREATE TABLE IF NOT EXISTS schema_version (
   applied_at timestamptz NOT NULL DEFAULT now()
 )
 """
+# Read from the catalog itself: `to_regclass` may not know what was committed while this session waited for the lock.
+_KNOWN = """
+SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema() AND tablename = 'schema_version')
+"""
 _VERSION = "SELECT coalesce(max(number), 0) FROM schema_version"
 
 
@@ -47,7 +51,7 @@ async def require_usable(connection: Connection, place: str) -> None:
 
 async def version(connection: Connection) -> int:
     """The number of the last migration that the database has; 0 for a new one."""
-    if await connection.fetchval("SELECT to_regclass('schema_version')") is None:
+    if not await connection.fetchval(_KNOWN):
         return 0
     return int(await connection.fetchval(_VERSION))
 

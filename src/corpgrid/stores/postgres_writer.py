@@ -100,7 +100,7 @@ class Writer:
         try:
             await session.begin()
             view, held = await load(session, self._known, need, now=now, settings=self._settings)
-            tick = _Tick(view, await asyncio.to_thread(decide, view))
+            tick = _Tick(view, await self._decide(decide, view))
             if worth_writing(tick.effects, now=view.now, last_tick=self._last_tick):
                 tick.transaction = await commit(session, held, tick.effects, view, instance=self._instance)
                 await self._measure(session, view.now)
@@ -108,6 +108,10 @@ class Writer:
             await session.undo()
             raise
         return tick
+
+    async def _decide(self, decide: Decide, view: View) -> Effects:
+        """In the event loop: a thread of its own would wait for the interpreter's lock, and the locks with it."""
+        return decide(view)
 
     async def _end(self, session: Session, tick: _Tick) -> None:
         if not tick.transaction:

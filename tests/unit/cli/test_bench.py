@@ -1,4 +1,4 @@
-"""The measuring commands: each runs, prints what it promises beside its figures, and refuses what cannot be measured."""
+"""The measuring commands: each prints what it promises beside its figures, and refuses what cannot be measured."""
 
 from __future__ import annotations
 

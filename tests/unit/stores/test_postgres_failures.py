@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from dataclasses import replace
 from unittest.mock import patch
@@ -16,8 +17,11 @@ from corpgrid.domain.hints import Hint
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.job import TaskState
 from corpgrid.errors import StaleError, StoreError
+from corpgrid.ports.store import Decide
+from corpgrid.stores import postgres_database
 from corpgrid.stores.postgres import PostgresStore
 from corpgrid.stores.postgres_database import Session
+from corpgrid.stores.postgres_writer import Writer
 from tests.contracts.store_rows import (
     FakeClock,
     bring_back,
@@ -38,6 +42,16 @@ from tests.postgres.server import server
 __all__ = ["clock", "dsn", "store"]
 
 JOB = JobId("job_a")
+
+
+@pytest.fixture(autouse=True)
+def deciding_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here other ticks go on while one is being decided."""
+
+    async def decide_elsewhere(_: Writer, decide: Decide, view: View) -> Effects:
+        return await asyncio.to_thread(decide, view)
+
+    monkeypatch.setattr(Writer, "_decide", decide_elsewhere)
 
 
 @pytest.fixture
@@ -309,6 +323,38 @@ async def test_a_tick_that_is_cancelled_is_undone(store: PostgresStore) -> None:
             await ticking
     assert await store.tasks(JOB) == [task("job_a", 0)]
     await tick(store, effects=Effects(tasks=(task("job_a", 0, open=0),)))
+
+
+async def test_a_server_that_falls_silent_is_given_up(dsn: str, clock: FakeClock) -> None:
+    with patch.multiple(postgres_database, COMMAND_SECONDS=0.5, UNDO_SECONDS=0.5):
+        store = await open_store(dsn, clock)
+        async with store._pools[0].acquire() as connection:
+            pid = connection.get_server_pid()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(StoreError, match="did not answer in time"):
+                await tick(store)
+            await tick(store, effects=Effects(new_jobs=(new_job("job_a", 1),)))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+    assert len(await store.jobs()) == 1
+    await store.close()
+
+
+async def test_what_touches_all_tasks_of_a_job_may_take_its_time(store: PostgresStore, dsn: str) -> None:
+    await store._pools[0].execute("SET statement_timeout = '250ms'")
+    slow = "CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END' LANGUAGE plpgsql"
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(slow)
+    for table in ("job_shards", "jobs"):
+        when = f"BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION slow()"
+        await connection.execute(f"CREATE TRIGGER slow {when}")
+    await connection.close()
+    await tick(store, effects=Effects(new_jobs=(new_job("job_a", 5),)))
+    await tick(store, effects=Effects(jobs=(await rev_up(store, "job_a"),), cancelled=(JOB,)))
+    assert {row.state for row in await store.tasks(JOB)} == {TaskState.CANCELLED}
+    with pytest.raises(StoreError, match="took too long"):
+        await tick(store, effects=Effects(tasks=tuple(task("job_a", index) for index in range(5))))
 
 
 async def test_metrics_are_noted_once_a_minute(store: PostgresStore, clock: FakeClock) -> None:

@@ -29,7 +29,7 @@ def measure_dispatch(
     require_peers(peers)
     machine = machine_facts()
     with bench_grid(setting) as bench:
-        warm(bench)
+        warm(bench, tasks)
         rates, executions = [], 0
         for _ in range(runs):
             rate, executions = timed_job(bench, tasks)
@@ -56,9 +56,9 @@ def measure_dispatch(
     }
 
 
-def warm(bench: Bench) -> None:
+def warm(bench: Bench, tasks: int) -> None:
     """Let everything start that starts once."""
-    list(bench.grid.map(noop_task(), range(_WARM_TASKS), name="warm-up"))
+    bench.grid.map(noop_task(), range(min(_WARM_TASKS, tasks)), name="warm-up").results()
 
 
 def timed_job(bench: Bench, tasks: int, **options: Any) -> tuple[float, int]:

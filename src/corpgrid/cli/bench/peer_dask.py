@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,8 +29,13 @@ def main() -> None:
     if asked.saturation:
         dask.config.set({"distributed.scheduler.worker-saturation": asked.saturation})
     with (
+        tempfile.TemporaryDirectory(prefix="dask-") as folder,
+        dask.config.set({"temporary-directory": folder}),
         distributed.LocalCluster(
-            n_workers=asked.workers, threads_per_worker=1, processes=True, dashboard_address=None
+            n_workers=asked.workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

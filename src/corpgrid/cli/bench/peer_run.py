@@ -25,7 +25,7 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 def report(asked: argparse.Namespace, map_all: Map, single: Single) -> None:
     """Warm up, measure, and print one line."""
-    map_all(_WARM_TASKS)
+    map_all(min(_WARM_TASKS, asked.tasks))
     rates = []
     for _ in range(asked.runs):
         started = time.perf_counter()

@@ -25,7 +25,7 @@ def measure_queue(
     """Tasks a second and the scheduler's memory for each length of the queue, and for each size of one job."""
     machine = machine_facts()
     with bench_grid(setting) as bench:
-        warm(bench)
+        warm(bench, tasks)
         alone = [_row(bench, {"tasks": size}, size, runs) for size in sorted(sizes)]
         behind, waiting = [], 0
         for length in sorted(queued):
