@@ -92,7 +92,7 @@ def the_agent_goes_on_when_told_to_stop(patch: Patch) -> None:
     around(patch, session.Session, "_obey", lambda *_: [])
 
 
-@mutant("storm", "L1", hours=1.0)
+@mutant("storm", "L1", seed=2, hours=0.3, devices=6, tasks=80)
 def results_of_a_lost_request_are_forgotten(patch: Patch) -> None:
     around(patch, queue.WorkQueue, "unsent", lambda *_: None)
 

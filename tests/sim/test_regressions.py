@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
-import pytest
-
 from corpgrid.domain.device import DeviceState
 from corpgrid.domain.events import DeviceSet, Heartbeat, Swept
 from corpgrid.domain.job import Limits, VerifyMode
@@ -70,7 +68,6 @@ def test_a_storm_leaves_no_lease_behind():
     assert report.violations == (), "\n".join([*report.story, *report.violations])
 
 
-@pytest.mark.xfail(reason="Intake.run_again ends copies that are out without closing their leases", strict=False)
 async def test_work_that_is_run_again_leaves_no_lease_behind():
     """Everything, seed 9: a trusted device's arbiter copy was not needed when the liar's result was rejected."""
     liar, trusted = Actor("liar"), Actor("trusted", trusted=True)
@@ -101,7 +98,6 @@ async def test_work_that_is_run_again_leaves_no_lease_behind():
     assert not made.invariants.leases
 
 
-@pytest.mark.xfail(reason="a lease that never arrives costs its device nothing, however often", strict=False)
 def test_a_forger_holds_up_no_task_for_ever():
     """A task that failed on all other devices was given to the one whose results never count, again and again."""
     base = scenario("forger", hours=0.05, devices=4, tasks=4)

@@ -28,7 +28,7 @@ from corpgrid.config import ClientConfig
 from corpgrid.host.keyfiles import ensure_private_key, write_public_key
 from corpgrid.sdk.client import Grid, connect
 from corpgrid.trust.keys import PrivateKey
-from tests.system.leftovers import groups_of, left_of, temporary_folder
+from tests.system.leftovers import groups_of, left_of, mounts, temporary_folder
 
 PATIENCE_SECONDS = 60.0
 SCHEDULER = "scheduler"
@@ -97,6 +97,7 @@ class Company:
         self._trusted = trusted
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._temporary = temporary_folder(folder)
+        self._mounts = mounts()
         self.agents: set[int] = set()
 
     def __enter__(self) -> Self:
@@ -210,7 +211,7 @@ class Company:
 
     def left(self) -> list[str]:
         """What is left of its processes: themselves, their mounts, the control groups of their runners."""
-        return [*left_of(self.folder), *map(str, groups_of(self.agents))]
+        return [*left_of(self.folder, before=self._mounts), *map(str, groups_of(self.agents))]
 
     def scratch(self) -> list[Path]:
         """Temporary files of agents that ended."""

@@ -15,6 +15,9 @@ from corpgrid.host.cgroup import PREFIX
 _OPEN_FOLDER = 0o711
 
 
+Mount = tuple[bytes, ...]
+
+
 def temporary_folder(folder: Path) -> Path:
     """A place for a grid's temporary files, that the job user may walk through."""
     made = folder / "tmp"
@@ -23,19 +26,22 @@ def temporary_folder(folder: Path) -> Path:
     return made
 
 
-def left_of(folder: Path) -> list[str]:
-    """Processes, but for this one, that have to do with a folder, and mounts of it that they left in our own world."""
+def left_of(folder: Path, *, before: Collection[Mount] = ()) -> list[str]:
+    """Processes, but for this one, that have to do with a folder, and mounts of it that they left in our own world.
+
+    ``before`` are mounts that were there before them.
+    """
     mark = str(folder).encode()
-    ours = _mounts(Path("/proc/self"))
-    found = [f"mount {mount!r}" for mount in ours if any(mark in part for part in mount)]
+    ours = mounts()
+    found = [f"mount {mount!r}" for mount in ours.difference(before) if any(mark in part for part in mount)]
     for process in Path("/proc").iterdir():
         if not process.name.isdigit() or int(process.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):
             if (process / "stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}:
                 continue
-            mounts = _mounts(process) - ours
-            if mark in (process / "cmdline").read_bytes() or any(mark in part for mount in mounts for part in mount):
+            theirs = mounts(process) - ours
+            if mark in (process / "cmdline").read_bytes() or any(mark in part for mount in theirs for part in mount):
                 found.append(f"{process.name} {(process / 'cmdline').read_bytes()[:200]!r}")
     return found
 
@@ -53,7 +59,7 @@ def groups_of(agents: Collection[int]) -> list[Path]:
     return sorted(found)
 
 
-def _mounts(process: Path) -> set[tuple[bytes, ...]]:
+def mounts(process: Path = Path("/proc/self")) -> set[Mount]:
     """What of which file system a process sees where."""
     return {tuple(line.split()[3:5]) for line in (process / "mountinfo").read_bytes().splitlines()}
 

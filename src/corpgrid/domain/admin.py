@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corpgrid.domain.attempt import LIVE, AttemptState
+from corpgrid.domain.attempt import LIVE, UNDELIVERED, AttemptState
 from corpgrid.domain.device import Device, DeviceState
 from corpgrid.domain.dispatch import may_work
 from corpgrid.domain.draft import Draft
@@ -216,7 +216,7 @@ def _expire(draft: Draft, intake: Intake, epoch: Epoch) -> None:
     if lease is None or not expired(lease, draft.now):
         return
     if lease.until == 0.0:
-        _release_lease(draft, intake, epoch, AttemptState.STOPPED, "undelivered")
+        _release_lease(draft, intake, epoch, AttemptState.STOPPED, UNDELIVERED)
         return
     _release_lease(draft, intake, epoch, AttemptState.EXPIRED, "lease_expired")
     device = draft.device(lease.device)

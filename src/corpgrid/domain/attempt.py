@@ -40,6 +40,9 @@ class AttemptState(StrEnum):
     """The device would not start it: a signature, digest or environment did not hold."""
 
 
+UNDELIVERED = "undelivered"
+"""Why an attempt stopped of which its device knew nothing: the grant was lost on its way, or so the device says."""
+
 _LIVE = {AttemptState.LEASED, AttemptState.RUNNING, AttemptState.YIELDED}
 _LOST = {AttemptState.EXPIRED, AttemptState.CRASHED, AttemptState.STOPPED, AttemptState.REFUSED}
 ATTEMPT_MOVES: Mapping[AttemptState, frozenset[AttemptState]] = {

@@ -9,12 +9,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from random import Random
 from typing import NamedTuple
 
-from corpgrid.domain.attempt import LIVE, Attempt, AttemptState, Lease
+from corpgrid.domain.attempt import LIVE, UNDELIVERED, Attempt, AttemptState, Lease
 from corpgrid.domain.device import Device, DeviceState
 from corpgrid.domain.draft import Draft
 from corpgrid.domain.events import Polled
@@ -32,6 +33,7 @@ _ANYBODY = Weights(
 )
 _PLACEABLE = frozenset({TaskState.READY, TaskState.LEASED, TaskState.PROVISIONAL})
 _FAULTY = frozenset({AttemptState.CRASHED, AttemptState.REFUSED})
+_UNDELIVERED_MOST = 3
 _LEASED = TaskState.LEASED
 
 
@@ -152,7 +154,7 @@ def _group_of(draft: Draft, task: Task, present: int, rules: GridRules) -> _Grou
     devices = frozenset(attempt.device for attempt in copies)
     rows = [row for row in map(draft.device, devices) if row is not None]
     gpus = [gpu for row in rows for gpu in row.facts.gpus]
-    faulty = devices | {attempt.device for attempt in attempts if attempt.state in _FAULTY}
+    faulty = devices | {attempt.device for attempt in attempts if attempt.state in _FAULTY} | _never_bring(attempts)
     return _Group(
         job=task.job,
         purpose=task.purpose,
@@ -165,6 +167,12 @@ def _group_of(draft: Draft, task: Task, present: int, rules: GridRules) -> _Grou
         require_trusted=(task.purpose is Purpose.ARBITER and bool(settled_by_trusted))
         or draft.spec(task.job).verify.mode is VerifyMode.TRUSTED,
     )
+
+
+def _never_bring(attempts: Sequence[Attempt]) -> set[DeviceId]:
+    """Devices that took a task again and again and never knew of it: a lost reply once is chance."""
+    undelivered = Counter(attempt.device for attempt in attempts if attempt.reason == UNDELIVERED)
+    return {device for device, times in undelivered.items() if times >= _UNDELIVERED_MOST}
 
 
 def _audit_by_trusted(task: Task, rules: GridRules) -> bool:

@@ -94,6 +94,7 @@ class Intake:
         attempt = self.draft.attempts((task.job, task.index))[task.accepted]
         self.draft.put_attempt(attempt._replace(state=AttemptState.REJECTED, reason="device quarantined"))
         self._judge((task.job, task.index), task, live=task.live, failures=task.failures)
+        self._close_leases()
         self._audits.keep()
 
     def give_up_dispute(self, task: Task) -> None:

@@ -16,7 +16,7 @@ from corpgrid.domain.attempt import Attempt
 from corpgrid.domain.ids import JobId, TaskKey, task_text
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.domain.messages import Batch, Item
-from corpgrid.errors import NotFoundError, StoreError
+from corpgrid.errors import DigestError, NotFoundError
 from corpgrid.ports.store import Store, StoredResult
 from corpgrid.scheduler.changes import Changes
 from corpgrid.scheduler.counters import Counters
@@ -212,7 +212,7 @@ def _item(batches: Mapping[int, Batch], number: int, position: int, key: TaskKey
     batch = batches.get(number)
     item = batch.items[position] if batch is not None and position < len(batch.items) else None
     if batch is None or item is None or (batch.job, item.index, item.attempt) != (*key, attempt):
-        raise StoreError(
+        raise DigestError(
             f"the stored result of task {task_text(key)} is not in batch {number}",
             remedy="The store is damaged: restore it from a backup.",
         )

@@ -237,7 +237,7 @@ class MemoryStore:
 
     def _apply_leases(self, effects: Effects) -> None:
         if effects.extend_leases_seconds:
-            for lease in list(self._tables.leases.values()):
+            for lease in [lease for lease in self._tables.leases.values() if lease.until > 0]:
                 self._tables.put_lease(lease._replace(until=lease.until + effects.extend_leases_seconds))
         for lease in effects.leases:
             self._tables.put_lease(lease)

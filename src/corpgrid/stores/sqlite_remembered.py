@@ -68,7 +68,7 @@ class Leases:
     def keep(self, effects: Effects) -> tuple[list[Lease], list[Epoch]]:
         """Change them as a tick does: which to write (but for the longer time of all), and which are gone."""
         if effects.extend_leases_seconds:
-            for lease in list(self.rows.values()):
+            for lease in [lease for lease in self.rows.values() if lease.until > 0]:
                 self.rows[lease.epoch] = lease._replace(until=lease.until + effects.extend_leases_seconds)
         touched = dict.fromkeys(lease.epoch for lease in effects.leases)
         for lease in effects.leases:

@@ -3,6 +3,7 @@
 Rules:
 * What a caller did wrong is a ``CorpGridError``, and travels as what it is.  Anything else is a fault of the scheduler:
   it is logged here with its traceback, and the caller hears only that it happened.
+* A store that fails is the scheduler's trouble: callers hear that it is not available, and may ask again.
 * A request or a reply larger than ``message_bytes``, or a blob larger than ``blob_bytes``, is a ``LimitError``.
 """
 
@@ -13,7 +14,15 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from corpgrid.errors import CorpGridError, GridError, LimitError, MalformedDataError
+from corpgrid.errors import (
+    CorpGridError,
+    GridError,
+    LimitError,
+    MalformedDataError,
+    StaleError,
+    StoreError,
+    UnavailableError,
+)
 from corpgrid.ports.api import GridApi, SchedulerApi
 from corpgrid.ports.blobs import Blobs
 from corpgrid.transport.limits import TransportLimits
@@ -101,6 +110,14 @@ class Dispatch:
 def _faults_logged(path: str) -> Iterator[None]:
     try:
         yield
+    except StaleError as error:
+        raise UnavailableError(str(error), remedy="Nothing was changed; try again.") from None
+    except StoreError as error:
+        # To whoever asks it is not their own store that failed, and asking again is safe.
+        log.warning("call failed path=%s error=%s", path, error)
+        raise UnavailableError(
+            f"the scheduler's store failed: {error}", remedy=f"On the scheduler: {error.remedy}"
+        ) from None
     except CorpGridError:
         raise
     except Exception:

@@ -8,7 +8,7 @@ from corpgrid.domain.answers import Cursor, ResultsPage, TaskResult
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.job import JobState, Limits, TaskState, VerifyMode
 from corpgrid.domain.messages import Outcome, OutputFile
-from corpgrid.errors import CorpGridError, SignatureError, StoreError
+from corpgrid.errors import CorpGridError, DigestError, SignatureError
 from corpgrid.trust.digest import digest
 from tests.unit.scheduler.world import World
 
@@ -172,7 +172,7 @@ def _lose(_found):
     return {}
 
 
-@pytest.mark.parametrize(("change", "error"), [(_flip, SignatureError), (_lose, StoreError)])
+@pytest.mark.parametrize(("change", "error"), [(_flip, SignatureError), (_lose, DigestError)])
 async def test_damaged_evidence_is_never_shown(world: World, change, error: type[CorpGridError]) -> None:
     job, actor, grant = await worked(world)
     await actor.submit(actor.results(grant))
@@ -196,7 +196,7 @@ async def test_evidence_of_another_task_is_never_shown(world: World) -> None:
     world.store = Tampering(world, swap)
     other = world.make()
     await other.start()
-    with pytest.raises(StoreError, match="is not in batch"):
+    with pytest.raises(DigestError, match="is not in batch"):
         await other.grid.results(job, after=Cursor())
     await other.stop()
 

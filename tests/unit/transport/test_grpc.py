@@ -23,8 +23,10 @@ from corpgrid.errors import (
     GridError,
     LimitError,
     MalformedDataError,
+    NotFoundError,
     OverloadedError,
     RefusedError,
+    StaleError,
     StoreError,
     UnavailableError,
 )
@@ -253,7 +255,18 @@ async def test_a_scheduler_that_is_full_sends_agents_to_the_next(two: list[Addre
     assert answers in (["full", "done", "done"], ["done", "done", "done"])
 
 
-@pytest.mark.parametrize("error", [RefusedError("no"), StoreError("full")])
+@pytest.mark.parametrize("error", [StoreError("full", remedy="Make room."), StaleError("another was faster")])
+async def test_a_store_that_fails_is_asked_again_and_is_not_the_callers(
+    address: Address, api: Api, error: StoreError
+) -> None:
+    api.error = error
+    async with serving(dispatch(api), address, PATIENT), grid_at(address, QUICK) as grid:
+        with pytest.raises(UnavailableError, match=str(error)):
+            await grid.info()
+    assert api.calls > 1
+
+
+@pytest.mark.parametrize("error", [RefusedError("no"), NotFoundError("none")])
 async def test_any_other_answer_is_final(address: Address, api: Api, error: Exception) -> None:
     api.error = error
     async with serving(dispatch(api), address, PATIENT), grid_at(address) as grid:

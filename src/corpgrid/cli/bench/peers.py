@@ -131,5 +131,5 @@ def _remedy(peer: Peer) -> str:
     python = ".".join(map(str, sys.version_info[:2]))
     return (
         f"{peer.package} is not installed: call ./dev bench, which brings it, or pip install {peer.package}; "
-        f"if that finds nothing, {peer.package} has no release for Python {python}"
+        f"if that finds nothing, {peer.package} has no release for Python {python} on this machine"
     )

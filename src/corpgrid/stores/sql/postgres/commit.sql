@@ -176,7 +176,8 @@ WHERE job_shards.task = new.task
 RETURNING 1
 
 -- name: extend_leases
-UPDATE leases SET until = until + $1
+-- Those that are given up (until is 0) stay so.
+UPDATE leases SET until = until + $1 WHERE until > 0
 
 -- name: put_leases
 INSERT INTO leases (epoch, device, job, granted_at, until, remaining)

@@ -64,7 +64,8 @@ INSERT OR REPLACE INTO job_attempts (
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: extend_leases
-UPDATE leases SET until = until + ?
+-- Those that are given up (until is 0) stay so.
+UPDATE leases SET until = until + ? WHERE until > 0
 
 -- name: put_leases
 INSERT OR REPLACE INTO leases (epoch, device, job, granted_at, until, remaining)
