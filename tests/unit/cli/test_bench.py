@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,16 @@ def test_a_peer_that_fails_says_why(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(peers, "PEERS", {"broken": (Peer("broken", "broken_peer", ("broken_peer",)),)})
     assert "no abacus here" in measure_peers(["broken"], tasks=1, singles=1, runs=1)["broken"].missing
+
+
+def test_a_peer_ends_with_whoever_asked(tmp_path: Path) -> None:
+    program = STAND_IN.replace("lambda item: item", "lambda item: __import__('time').sleep(60)")
+    (tmp_path / "endless.py").write_text(program)
+    sizes = ("--tasks=1", "--singles=1", "--runs=1", "--workers=1")
+    with subprocess.Popen([sys.executable, str(tmp_path / "endless.py"), *sizes], stdin=subprocess.PIPE) as peer:
+        assert peer.stdin is not None
+        peer.stdin.close()
+        assert peer.wait(30) != 0
 
 
 def test_the_ratio_is_to_the_best_run_of_the_best_peer() -> None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -24,7 +28,9 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 def report(asked: argparse.Namespace, map_all: Map, single: Single) -> None:
-    """Warm up, measure, and print one line."""
+    """Warm up, measure, and print one line; ended when standard input ends, as it does with whoever asked."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("whoever asked is gone"))
+    threading.Thread(target=_end_with_parent, name="corpgrid-parent", daemon=True).start()
     map_all(min(_WARM_TASKS, asked.tasks))
     rates = []
     for _ in range(asked.runs):
@@ -38,3 +44,10 @@ def report(asked: argparse.Namespace, map_all: Map, single: Single) -> None:
         assert single(number) == number
         seconds.append(time.perf_counter() - started)
     print(json.dumps({"rates": rates, "singles": seconds[_WARM_SINGLES:]}), flush=True)  # noqa: T201 - the answer to our parent
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 4096):
+        pass
+    # To the thread that measures, wherever it waits.
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)

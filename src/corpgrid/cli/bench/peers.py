@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -100,15 +101,22 @@ def singles_per_s(peers: Mapping[str, Figures]) -> dict[str, Figures]:
 def _measure(peer: Peer, sizes: Sequence[str]) -> Figures:
     if importlib.util.find_spec(peer.package) is None:
         return Figures(missing=_remedy(peer))
+    its_input, alive = os.pipe()  # it ends when this end of the pipe does, however this process ends
     process = subprocess.Popen(
-        [sys.executable, "-m", *peer.program, *sizes], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", *peer.program, *sizes],
+        stdin=its_input,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
+    os.close(its_input)
     try:
         said, complained = process.communicate(timeout=_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         return Figures(missing=f"it did not finish within {_TIMEOUT_SECONDS:g} s")
     finally:
         _end(process)
+        os.close(alive)
     if process.returncode:
         return Figures(missing=f"it failed: {complained[-_SAID_CHARACTERS:]}")
     figures = json.loads(said.splitlines()[-1])
