@@ -18,16 +18,18 @@ from corpgrid.cli.daemon_commands import serve
 from corpgrid.cli.render import to_json
 from corpgrid.compose.scheduler import run_scheduler
 from corpgrid.config import load_config
-from corpgrid.domain.events import JobSubmitted, Polled, Submitted
+from corpgrid.domain.effects import Effects
+from corpgrid.domain.hints import Hint
 from corpgrid.domain.messages import PollRequest, SubmitRequest
 from corpgrid.scheduler.grid_service import GridService
+from corpgrid.scheduler.scheduler import Scheduler
 from corpgrid.scheduler.service import AgentService
-from corpgrid.scheduler.tick import Tick
 
 
 def put_stopwatches(trace: Trace) -> None:
     """Have this process's scheduler note what comes and when it is committed."""
-    submit_job, poll, submit, ask = GridService.submit_job, AgentService.poll, AgentService.submit, Tick.ask
+    submit_job, poll, submit = GridService.submit_job, AgentService.poll, AgentService.submit
+    committed = Scheduler._committed  # noqa: SLF001 - the one place that hears of a commit before anybody is answered
 
     async def traced_submit_job(service: GridService, *args: Any, **kwargs: Any) -> Any:
         came = time.perf_counter()
@@ -43,18 +45,15 @@ def put_stopwatches(trace: Trace) -> None:
         trace.note("result_came", [batch.job for batch in request.batches])
         return await submit(service, request)
 
-    async def traced_ask(tick: Tick, event: Any, **kwargs: Any) -> object:
-        said = await ask(tick, event, **kwargs)
-        if isinstance(event, JobSubmitted):
-            trace.note("submit_committed", [event.job])
-        elif isinstance(event, (Polled, Submitted)):
-            trace.note("result_committed", [batch.job for batch in event.batches])
-        return said
+    def traced_committed(scheduler: Scheduler, effects: Effects, hint: Hint) -> None:
+        trace.note("submit_committed", [new.job.id for new in effects.new_jobs])
+        trace.note("result_committed", [batch.job for batch in effects.batches])
+        committed(scheduler, effects, hint)
 
     wrapped: dict[type[Any], dict[str, Any]] = {
         GridService: {"submit_job": traced_submit_job},
         AgentService: {"poll": traced_poll, "submit": traced_submit},
-        Tick: {"ask": traced_ask},
+        Scheduler: {"_committed": traced_committed},
     }
     for owner, methods in wrapped.items():
         for name, method in methods.items():
