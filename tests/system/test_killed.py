@@ -140,5 +140,5 @@ def test_stopping_an_agent_hands_its_work_back_within_seconds(folder: Path):
         first, second = grid.call(grid.api.attempts(job.id, 0))
         assert (first.state, first.reason) == (AttemptState.STOPPED, "agent_stopping")
         assert second.device != first.device
-        assert not left_of(folder / name)
+        wait_until(lambda: not left_of(folder / name), "nothing of it is left", seconds=5)
         job.cancel()
