@@ -246,15 +246,14 @@ class Session:
     def _requests(self, *, now: float) -> list[Instruction]:
         out: list[Instruction] = []
         wanted = self.queue.wanted() if self.may_run and now >= self._rest_until else 0
-        if self._polling is None and wanted > 0 and self._nearly_done(now=now):
-            pass
-        elif self._polling is None and (wanted > 0 or self._waits_for_leave):
+        held_back = self._polling is None and wanted > 0 and self._nearly_done(now=now)
+        if self._polling is None and not held_back and (wanted > 0 or self._waits_for_leave):
             batches = {} if self._submitting is not None else self._outbox()
             self._polling = batches
             self._moment_until = 0.0
             self._beat_at = now + self.settings.heartbeat_seconds
             out.append(Poll(self._status(), wanted, self.settings.poll_wait_seconds, batches))
-        elif self._submitting is None and self.queue.to_send:
+        elif not held_back and self._submitting is None and self.queue.to_send:
             self._submitting = self._outbox()
             out.append(Submit(self._status(), self._submitting))
         if now >= self._beat_at and not self._beating:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar
 
@@ -87,13 +86,7 @@ class Request:
             JobFileError: a field is not; the message names it and what is accepted.
             UsageError: an input cannot be read.
         """
-        if self.inputs:
-            encode_spec(self.spec())
-        else:
-            _check_once(
-                *(self.name, self.tenant, self.expires_seconds, self.verify, self.requirements),
-                *(self.limits, self.isolation, self.priority),
-            )
+        encode_spec(self.spec())
         for name, path in self.inputs.items():
             try:
                 path.open("rb").close()
@@ -102,23 +95,6 @@ class Request:
                     f"inputs: {name} is {str(path)!r}, which cannot be read: {error.strerror}",
                     remedy="Name a file that this user can read.",
                 ) from error
-
-
-@lru_cache(maxsize=256)
-def _check_once(*fields: Any) -> None:
-    """See that these fields of a request are in their ranges; a program that sends job after job asks the same."""
-    name, tenant, expires_seconds, verify, requirements, limits, isolation, priority = fields
-    request = Request(
-        name=name,
-        tenant=tenant,
-        expires_seconds=expires_seconds,
-        verify=verify,
-        requirements=requirements,
-        limits=limits,
-        isolation=isolation,
-        priority=priority,
-    )
-    encode_spec(request.spec())
 
 
 def make_request(options: Options, config: ClientConfig, *, name: str) -> Request:
