@@ -17,18 +17,8 @@ from corpgrid.domain.job import Task
 from corpgrid.errors import StaleError, StoreError
 from corpgrid.stores.postgres_database import Columns, Session
 from corpgrid.stores.postgres_load import Held
-from corpgrid.stores.postgres_rows import (
-    INDEX_BITS,
-    LAST_INDEX,
-    LAST_NUMBER,
-    NUMBER_BITS,
-    attempt_columns,
-    columns,
-    device_values,
-    gpu_values,
-    job_values,
-    task_columns,
-)
+from corpgrid.stores.postgres_rows import attempt_columns, columns, task_columns
+from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, LAST_NUMBER, NUMBER_BITS, device_values, gpu_values, job_values
 from corpgrid.trust.jobspec import encode_spec
 
 

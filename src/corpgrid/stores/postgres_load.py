@@ -21,21 +21,9 @@ from corpgrid.domain.job import ComparatorKind, Job, JobSpec, Task
 from corpgrid.errors import StaleError
 from corpgrid.stores.postgres_database import Session
 from corpgrid.stores.postgres_numbers import Numbers
-from corpgrid.stores.postgres_rows import (
-    INDEX_BITS,
-    LAST_INDEX,
-    NUMBER_BITS,
-    Row,
-    attempts_of,
-    device_of_row,
-    job_of_row,
-    lease_of,
-    received,
-    tasks_of,
-)
+from corpgrid.stores.postgres_rows import attempts_of, device_of_row, job_of_row, lease_of, received, tasks_of
+from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, LAST_LIVE, NUMBER_BITS, Row, by_task, returned
 from corpgrid.stores.settings import StoreSettings
-from corpgrid.stores.sqlite_load import returned
-from corpgrid.stores.sqlite_rows import LAST_LIVE, by_task
 from corpgrid.trust.jobspec import decode_spec
 
 _SPECS = 10_000

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from corpgrid.domain.attempt import Attempt, Lease
@@ -16,7 +15,7 @@ from corpgrid.domain.device import Device, Gpu
 from corpgrid.domain.ids import DeviceId, Epoch, JobId
 from corpgrid.domain.job import Job, Task
 from corpgrid.errors import StoreError
-from corpgrid.stores.sqlite_rows import (
+from corpgrid.stores.rows import (
     ATTEMPT_STATES,
     INDEX_BITS,
     LAST_INDEX,
@@ -24,26 +23,18 @@ from corpgrid.stores.sqlite_rows import (
     NUMBER_BITS,
     PURPOSES,
     TASK_STATES,
+    Row,
+    attempt_state_number,
     device_of,
-    device_values,
-    gpu_values,
     job_of,
-    job_values,
+    make_attempt,
+    make_task,
+    purpose_number,
+    task_state_number,
 )
 
-__all__ = ["INDEX_BITS", "LAST_INDEX", "LAST_NUMBER", "NUMBER_BITS", "device_values", "gpu_values", "job_values"]
-
-Row = Sequence[Any]
 _ESCAPE, _NUL = "\ue000", "\ue0000"
 _GPUS = 37
-_TASK_NUMBER = {state: number for number, state in enumerate(TASK_STATES)}
-_ATTEMPT_NUMBER = {state: number for number, state in enumerate(ATTEMPT_STATES)}
-_PURPOSE_NUMBER = {purpose: number for number, purpose in enumerate(PURPOSES)}
-task_state_number = _TASK_NUMBER.__getitem__
-
-_task = partial(tuple.__new__, Task)
-_attempt = partial(tuple.__new__, Attempt)
-"""``_make`` without its check of the length, which the statements give."""
 
 
 def sent(value: Any) -> Any:
@@ -86,14 +77,14 @@ def tasks_of(rows: Sequence[Row], job: Mapping[int, JobId]) -> list[Task]:
         *rest,
         strict=True,
     )
-    return list(map(_task, fields))
+    return list(map(make_task, fields))
 
 
 def task_columns(tasks: Sequence[Task], number: Mapping[JobId, int], providers: list[int]) -> list[list[Any]]:
     """Columns of ``put_tasks``."""
     jobs, indexes, states, purposes, *rest = zip(*tasks, strict=True)
     keys = [number[job] << INDEX_BITS | index for job, index in zip(jobs, indexes, strict=True)]
-    words = [list(map(_TASK_NUMBER.__getitem__, states)), list(map(_PURPOSE_NUMBER.__getitem__, purposes))]
+    words = [list(map(task_state_number, states)), list(map(purpose_number, purposes))]
     return [keys, *words, *map(list, rest), providers]
 
 
@@ -121,7 +112,7 @@ def attempts_of(rows: Sequence[Row], job: Mapping[int, JobId], device: Mapping[A
         seconds,
         strict=True,
     )
-    return list(map(_attempt, fields))
+    return list(map(make_attempt, fields))
 
 
 def attempt_columns(
@@ -137,9 +128,9 @@ def attempt_columns(
         list(map(device.__getitem__, devices)),
         list(owners),
         list(sites),
-        list(map(_PURPOSE_NUMBER.__getitem__, purposes)),
+        list(map(purpose_number, purposes)),
         list(epochs),
-        list(map(_ATTEMPT_NUMBER.__getitem__, states)),
+        list(map(attempt_state_number, states)),
         *map(list, rest),
     ]
 

@@ -11,24 +11,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
-from corpgrid.domain.attempt import LIVE, Attempt, AttemptState, Lease
+from corpgrid.domain.attempt import LIVE, Attempt, Lease
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Need, OwnerPresence, Standing, View
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, TaskKey
 from corpgrid.domain.job import ComparatorKind, Job, JobSpec, Task
+from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, by_task, device_of, job_of, returned
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.stores.sqlite_database import Database, Row, array_of
 from corpgrid.stores.sqlite_remembered import Counters, Known, Leases
-from corpgrid.stores.sqlite_rows import (
-    INDEX_BITS,
-    LAST_INDEX,
-    attempts_of,
-    by_task,
-    device_of,
-    job_of,
-    tasks_of,
-    whole_tasks,
-)
+from corpgrid.stores.sqlite_rows import attempts_of, tasks_of, whole_tasks
 from corpgrid.trust.jobspec import decode_spec
 
 Rows = list[list[Any]]
@@ -266,8 +258,3 @@ class _Load:
         for device, bundle, shape, returned_, passed, _ in rows:
             standing = Standing(DeviceId(device), Digest(bundle), Digest(shape), returned_, passed)
             yield (standing.device, standing.bundle), standing
-
-
-def returned(attempt: Attempt) -> bool:
-    """Whether a result of it is stored that may still be compared."""
-    return attempt.batch > 0 and attempt.state in {AttemptState.RETURNED, AttemptState.ACCEPTED}

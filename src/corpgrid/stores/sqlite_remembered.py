@@ -21,8 +21,8 @@ from corpgrid.domain.effects import Effects, OwnerPresence, Standing, View
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, TaskKey
 from corpgrid.domain.job import Job, JobSpec, JobState, Task
 from corpgrid.stores.presence import BARRED
+from corpgrid.stores.rows import by_task
 from corpgrid.stores.sqlite_numbers import Numbers
-from corpgrid.stores.sqlite_rows import by_task
 
 _SPECS = 10_000
 _JOBS = 10_000

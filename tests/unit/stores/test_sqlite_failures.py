@@ -15,8 +15,8 @@ import pytest
 from corpgrid.domain.effects import AuditEntry, Effects
 from corpgrid.domain.ids import JobId
 from corpgrid.errors import MigrationError, StoreError
+from corpgrid.stores.rows import LAST_NUMBER
 from corpgrid.stores.sqlite import SqliteStore
-from corpgrid.stores.sqlite_rows import LAST_NUMBER
 from tests.contracts.store_rows import (
     START,
     FakeClock,
