@@ -121,7 +121,7 @@ def test_a_disk_that_runs_full_under_a_task_fails_that_task_alone(folder: Path):
     with small_disk(folder / "full", 96 << 20):
         computers = {"full": {"spare_runners": 0}}
         with Company(folder, computers=computers) as company, company.connect() as grid:
-            job = grid.map(leave_files, [1, 90, 2], verify="none")
+            job = grid.map(leave_files, [1, 60, 2], verify="none")
             assert job.wait(timeout_seconds=PATIENCE_SECONDS).state is JobState.FAILED
             first, large, last = sorted(job.raw_results(), key=lambda result: result.index)
             assert (first.state, last.state) == (TaskState.FINAL, TaskState.FINAL)

@@ -6,6 +6,7 @@
   them the task: ``OutputError`` names the reason.
 * Files are copied before they are stored, and never more of them than the limits allow: what a process of the job still
   does to them changes nothing.
+* A file for which the disk has no room is not begun: other tasks of this device, and its owner, need what is left.
 * Limits: ``output_files``, ``output_bytes``, ``output_depth``; ``output_ratio`` against files that are nearly all hole;
   ``output_name`` against names that do not mean the same file everywhere (``trust.paths``).
 """
@@ -13,7 +14,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import shutil
 import stat
 from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import closing, contextmanager
@@ -60,6 +63,7 @@ async def collect(folder: Path, *, limits: Limits, staging: Path, put_file: PutF
 
     Raises:
         OutputError: something in it is refused; nothing of it counts.
+        OSError: this device cannot keep it; its disk is full, for one.
     """
     try:
         staged = await asyncio.to_thread(stage, folder, limits=limits, staging=staging)
@@ -74,6 +78,7 @@ def stage(folder: Path, *, limits: Limits, staging: Path) -> list[StagedFile]:
 
     Raises:
         OutputError: something in it is refused.
+        OSError: there is no room for it.
     """
     staging.mkdir(mode=_PRIVATE)
     staged: list[StagedFile] = []
@@ -180,6 +185,8 @@ def _copy(name: str, source: FileIO, target: Path, *, room: int) -> int:
     status = os.fstat(source.fileno())
     if status.st_size > max(_HOLE_FREE_BYTES, status.st_blocks * _BLOCK_BYTES * MAX_HOLE_RATIO):
         raise OutputError("output_ratio", f"{name!r} is nearly all hole: {status.st_size:,} bytes in next to no blocks")
+    if status.st_size > shutil.disk_usage(target.parent).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     size = 0
     with target.open("xb", buffering=0) as file:
         while data := source.read(_COPY_BYTES):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import socket
@@ -98,6 +99,17 @@ def test_the_limits_are_exact(folder: Path):
     refused(folder, "output_bytes", limits=replace(LIMITS, output_bytes=9_999))
     refused(folder, "output_files", limits=replace(LIMITS, output_files=7))
     refused(folder, "output_depth", "deeper than output_depth, 2", limits=replace(LIMITS, output_depth=2))
+
+
+def test_a_file_without_room_is_not_begun(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    (folder / "file").write_bytes(bytes(1000))
+    free = shutil.disk_usage(folder)._replace(free=999)
+    monkeypatch.setattr("corpgrid.agent.outputs.shutil.disk_usage", lambda _: free)
+    staging = folder.parent / "staging"
+    with pytest.raises(OSError, match="No space left") as caught:
+        stage(folder, limits=LIMITS, staging=staging)
+    assert caught.value.errno == errno.ENOSPC
+    assert list(staging.iterdir()) == []
 
 
 def test_folders_alone_are_limited_too(folder: Path):
