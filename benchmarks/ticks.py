@@ -89,7 +89,7 @@ async def opened(dsn: str) -> AsyncIterator[Store]:
         return
     import asyncpg  # noqa: PLC0415 - it comes with the extra `postgres`
 
-    from corpgrid.stores.postgres import PostgresStore  # noqa: PLC0415 - as above
+    from corpgrid.stores.postgres.store import PostgresStore  # noqa: PLC0415 - as above
 
     schema = f"bench_{secrets.token_hex(4)}"
     connection = await asyncpg.connect(dsn)
@@ -156,7 +156,7 @@ def main() -> None:
     parser.add_argument("--dsn", default="")
     chosen = parser.parse_args()
     if chosen.dsn:
-        from corpgrid.stores import postgres_writer as writer  # noqa: PLC0415 - its driver may be absent
+        from corpgrid.stores.postgres import writer  # noqa: PLC0415 - its driver may be absent
 
         writer.load, writer.commit = timed_coroutine("read_us", writer.load), timed_coroutine("write_us", writer.commit)
         writer.Session.commit = timed_coroutine("commit_us", writer.Session.commit)  # type: ignore[method-assign]

@@ -15,8 +15,8 @@ from hypothesis.stateful import rule
 
 from corpgrid.domain.effects import Effects, Need, View
 from corpgrid.errors import StoreError
-from corpgrid.stores.postgres import PostgresStore
-from corpgrid.stores.postgres_writer import Writer
+from corpgrid.stores.postgres.store import PostgresStore
+from corpgrid.stores.postgres.writer import Writer
 from tests.contracts import store_rows as rows
 from tests.contracts.test_store_equality import Equality
 from tests.postgres.fixtures import new_dsn, open_store

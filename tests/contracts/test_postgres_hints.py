@@ -11,8 +11,8 @@ import pytest
 from corpgrid.domain.effects import Effects, Need
 from corpgrid.domain.hints import Hint
 from corpgrid.domain.ids import DeviceId
-from corpgrid.stores import postgres_hints
-from corpgrid.stores.postgres import PostgresStore
+from corpgrid.stores.postgres import hints as postgres_hints
+from corpgrid.stores.postgres.store import PostgresStore
 from tests.contracts import store_rows as rows
 from tests.contracts.store_rows import FakeClock
 from tests.postgres.fixtures import clock, dsn, open_store

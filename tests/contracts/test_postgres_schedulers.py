@@ -18,7 +18,7 @@ from corpgrid.domain.ids import DeviceId, JobId, KeyId
 from corpgrid.domain.job import Counts, Job, JobState
 from corpgrid.domain.messages import AgentStatus, Batch, Grant, Item, Outcome, PollReply, RegisterRequest
 from corpgrid.errors import StaleError, StoreError
-from corpgrid.stores.postgres import PostgresStore
+from corpgrid.stores.postgres.store import PostgresStore
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.trust.digest import digest
 from corpgrid.wire.convert import batch_blobs, encode_batch, item_payload

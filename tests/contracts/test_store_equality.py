@@ -29,7 +29,7 @@ from corpgrid.domain.job import ComparatorKind, Counts, JobState, Purpose, Task,
 from corpgrid.errors import StoreError
 from corpgrid.ports.store import Store
 from corpgrid.stores.memory import MemoryStore
-from corpgrid.stores.sqlite import SqliteStore, Writer
+from corpgrid.stores.sqlite.store import SqliteStore, Writer
 from tests.contracts import store_rows as rows
 
 T = TypeVar("T")

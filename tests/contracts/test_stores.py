@@ -9,7 +9,7 @@ import pytest
 
 from corpgrid.ports.store import Store
 from corpgrid.stores.memory import MemoryStore
-from corpgrid.stores.sqlite import SqliteStore
+from corpgrid.stores.sqlite.store import SqliteStore
 from tests.contracts.store import StoreContract
 from tests.contracts.store_rows import FakeClock, settings
 

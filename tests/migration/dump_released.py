@@ -15,7 +15,7 @@ from corpgrid.domain.device import Gpu
 from corpgrid.domain.effects import AuditEntry, Checkpoint, Effects, Standing
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.job import TaskState
-from corpgrid.stores.sqlite import SqliteStore
+from corpgrid.stores.sqlite.store import SqliteStore
 from corpgrid.stores.statements import migrations
 from tests.contracts.store_rows import (
     START,

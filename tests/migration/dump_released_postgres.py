@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from corpgrid.stores.postgres_schema import _VERSIONS
+from corpgrid.stores.postgres.schema import _VERSIONS
 from corpgrid.stores.statements import migrations
 
 RELEASED = Path(__file__).parent / "released_postgres"

@@ -13,9 +13,9 @@ import asyncpg
 import pytest
 
 from corpgrid.errors import ConfigError, MigrationError, StoreError
-from corpgrid.stores import postgres_schema
-from corpgrid.stores.postgres import PostgresStore
-from corpgrid.stores.postgres_schema import migrate, require_present, version
+from corpgrid.stores.postgres import schema as postgres_schema
+from corpgrid.stores.postgres.schema import migrate, require_present, version
+from corpgrid.stores.postgres.store import PostgresStore
 from corpgrid.stores.statements import Migration, migrations
 from tests.contracts.store_rows import FakeClock, settings, tick
 from tests.postgres.fixtures import clock, dsn, new_dsn, open_store

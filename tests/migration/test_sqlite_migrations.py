@@ -11,9 +11,9 @@ import pytest
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.job import JobState, TaskState
 from corpgrid.errors import MigrationError
-from corpgrid.stores.sqlite import SqliteStore
-from corpgrid.stores.sqlite_database import Database
-from corpgrid.stores.sqlite_schema import migrate, require_present, version
+from corpgrid.stores.sqlite.database import Database
+from corpgrid.stores.sqlite.schema import migrate, require_present, version
+from corpgrid.stores.sqlite.store import SqliteStore
 from corpgrid.stores.statements import Migration, migrations
 from tests.contracts.store_rows import FakeClock, ended, key, named, need, settings, tick
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from corpgrid.stores.postgres import PostgresStore
+from corpgrid.stores.postgres.store import PostgresStore
 from tests.contracts.store_rows import FakeClock, settings
 from tests.postgres.server import server
 

@@ -29,7 +29,7 @@ from corpgrid.ports.store import Store
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.scheduler import Scheduler
 from corpgrid.stores.settings import StoreSettings
-from corpgrid.stores.sqlite import SqliteStore
+from corpgrid.stores.sqlite.store import SqliteStore
 from corpgrid.transport.address import parse
 from corpgrid.transport.dispatch import Dispatch
 from corpgrid.transport.grpc_server import GrpcServer, serving
@@ -165,7 +165,7 @@ async def _open_store(config: SchedulerConfig, clock: SystemClock) -> Store:
     settings = StoreSettings(clock=clock, item_payload=item_payload, batch_blobs=batch_blobs)
     if not config.store:
         return await SqliteStore.open(folder / _DATABASE, settings)
-    from corpgrid.stores.postgres import PostgresStore  # noqa: PLC0415 - its driver comes with the extra `postgres`
+    from corpgrid.stores.postgres.store import PostgresStore  # noqa: PLC0415 - its driver comes with the extra `postgres`
 
     known = folder / _GRID
     expected = known.read_text(encoding="ascii").strip() if known.exists() else ""

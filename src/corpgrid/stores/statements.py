@@ -67,7 +67,7 @@ class Statements:
 def statements(dialect: str) -> Statements:
     """All statements of a dialect."""
     texts: dict[str, str] = {}
-    for source in _sql_files(files("corpgrid.stores") / "sql" / dialect):
+    for source in _sql_files(files("corpgrid.stores") / dialect / "sql"):
         for name, text in split(source.read_text(encoding="utf-8")):
             assert name not in texts, f"two statements are named {name}"
             texts[name] = text
@@ -85,7 +85,7 @@ def split(source: str) -> Iterator[tuple[str, str]]:
 def migrations(dialect: str) -> list[Migration]:
     """All migrations of a dialect, in order."""
     found = []
-    for source in _sql_files(files("corpgrid.stores") / "sql" / dialect / "migrations"):
+    for source in _sql_files(files("corpgrid.stores") / dialect / "sql" / "migrations"):
         number, _, name = source.name.removesuffix(".sql").partition("_")
         found.append(Migration(number=int(number), name=name, script=source.read_text(encoding="utf-8")))
     assert [migration.number for migration in found] == list(range(1, len(found) + 1)), found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corpgrid.stores.sqlite import SqliteStore
+from corpgrid.stores.sqlite.store import SqliteStore
 from tests.contracts.store_rows import FakeClock, settings
 
 

@@ -18,10 +18,10 @@ from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.job import TaskState
 from corpgrid.errors import StaleError, StoreError
 from corpgrid.ports.store import Decide
-from corpgrid.stores import postgres_database
-from corpgrid.stores.postgres import PostgresStore
-from corpgrid.stores.postgres_database import Session
-from corpgrid.stores.postgres_writer import Writer
+from corpgrid.stores.postgres import database as postgres_database
+from corpgrid.stores.postgres.database import Session
+from corpgrid.stores.postgres.store import PostgresStore
+from corpgrid.stores.postgres.writer import Writer
 from tests.contracts.store_rows import (
     FakeClock,
     bring_back,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from corpgrid.domain.hints import Hint
 from corpgrid.domain.ids import DeviceId, JobId
-from corpgrid.stores.postgres_hints import decode, encode
+from corpgrid.stores.postgres.hints import decode, encode
 
 ids = st.text("abcdefghijklmnop", min_size=20, max_size=24)
 

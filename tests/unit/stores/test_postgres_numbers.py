@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corpgrid.domain.effects import Effects
-from corpgrid.stores.postgres_numbers import BLOCK, MOST_A_TICK, Numbers
-from corpgrid.stores.postgres_rows import received, sent
+from corpgrid.stores.postgres.numbers import BLOCK, MOST_A_TICK, Numbers
+from corpgrid.stores.postgres.rows import received, sent
 from tests.contracts.store_rows import batch, device, lease
 
 ON = device("dev_a")
@@ -68,7 +68,7 @@ import sys
 sys.modules["asyncpg"] = None
 from corpgrid.errors import ConfigError
 try:
-    import corpgrid.stores.postgres
+    import corpgrid.stores.postgres.store
 except ConfigError as error:
     print(error.explain())
 """

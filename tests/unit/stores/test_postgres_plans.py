@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from corpgrid.stores.postgres_database import Address, _joined, width
-from corpgrid.stores.postgres_schema import migrate
+from corpgrid.stores.postgres.database import Address, _joined, width
+from corpgrid.stores.postgres.schema import migrate
 from corpgrid.stores.statements import statements
 from tests.postgres.fixtures import new_dsn
 

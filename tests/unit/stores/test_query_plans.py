@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from corpgrid.stores.sqlite_database import Database
-from corpgrid.stores.sqlite_schema import migrate
+from corpgrid.stores.sqlite.database import Database
+from corpgrid.stores.sqlite.schema import migrate
 from corpgrid.stores.statements import statements
 
 INDEXES = {

@@ -12,14 +12,14 @@ import pytest
 
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.job import TaskState
-from corpgrid.stores.sqlite import SqliteStore
+from corpgrid.stores.sqlite.store import SqliteStore
 from tests.contracts.store_rows import FakeClock, settings, tick
 
 WRITER = """
 import asyncio, sys
 from pathlib import Path
 from corpgrid.domain.effects import Effects
-from corpgrid.stores.sqlite import SqliteStore
+from corpgrid.stores.sqlite.store import SqliteStore
 from tests.contracts.store_rows import FakeClock, bring_back, device, hand_out, new_job, settings, tick
 
 async def main():

@@ -16,7 +16,7 @@ from corpgrid.domain.effects import AuditEntry, Effects
 from corpgrid.domain.ids import JobId
 from corpgrid.errors import MigrationError, StoreError
 from corpgrid.stores.rows import LAST_NUMBER
-from corpgrid.stores.sqlite import SqliteStore
+from corpgrid.stores.sqlite.store import SqliteStore
 from tests.contracts.store_rows import (
     START,
     FakeClock,

@@ -9,10 +9,10 @@ from corpgrid.domain.effects import Effects, Need, Standing
 from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.job import Counts, JobState, TaskState
 from corpgrid.ports.store import Store
-from corpgrid.stores import sqlite_remembered
 from corpgrid.stores.memory import MemoryStore
-from corpgrid.stores.sqlite import SqliteStore
-from corpgrid.stores.sqlite_database import Database
+from corpgrid.stores.sqlite import remembered as sqlite_remembered
+from corpgrid.stores.sqlite.database import Database
+from corpgrid.stores.sqlite.store import SqliteStore
 from tests.contracts.store_rows import (
     START,
     FakeClock,

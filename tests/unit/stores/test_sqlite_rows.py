@@ -13,10 +13,10 @@ from corpgrid.domain.attempt import LIVE, AttemptState
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.job import Purpose, Task, TaskState
 from corpgrid.stores.rows import ATTEMPT_STATES, INDEX_BITS, LAST_LIVE, LAST_NUMBER, NUMBER_BITS, PURPOSES, TASK_STATES
-from corpgrid.stores.sqlite import SqliteStore
-from corpgrid.stores.sqlite_database import Database
-from corpgrid.stores.sqlite_rows import attempt_values, attempts_of, task_values, tasks_of
-from corpgrid.stores.sqlite_schema import migrate
+from corpgrid.stores.sqlite.database import Database
+from corpgrid.stores.sqlite.rows import attempt_values, attempts_of, task_values, tasks_of
+from corpgrid.stores.sqlite.schema import migrate
+from corpgrid.stores.sqlite.store import SqliteStore
 from corpgrid.trust.limits import MAX_ATTEMPTS, MAX_TASKS
 from tests.contracts.store_rows import attempt, device
 

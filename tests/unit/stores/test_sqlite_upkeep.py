@@ -15,7 +15,7 @@ from corpgrid.domain.device import DeviceState
 from corpgrid.domain.effects import Effects, View
 from corpgrid.ports.store import Store
 from corpgrid.stores.memory import MemoryStore
-from corpgrid.stores.sqlite import METRICS_KEPT_SECONDS, METRICS_SECONDS, SqliteStore
+from corpgrid.stores.sqlite.store import METRICS_KEPT_SECONDS, METRICS_SECONDS, SqliteStore
 from tests.contracts.store_rows import FakeClock, device, need, new_job, settings, tick
 
 

@@ -26,12 +26,12 @@ from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.errors import ConfigError, StoreError
 from corpgrid.ports.host import Clock
 from corpgrid.ports.store import Decide, StoredResult
-from corpgrid.stores.postgres_database import Address, Pool
-from corpgrid.stores.postgres_driver import translated
-from corpgrid.stores.postgres_hints import Hints
-from corpgrid.stores.postgres_read import Reader
-from corpgrid.stores.postgres_schema import grid_id, migrate, require_present, require_usable, version
-from corpgrid.stores.postgres_writer import Writer
+from corpgrid.stores.postgres.database import Address, Pool
+from corpgrid.stores.postgres.driver import translated
+from corpgrid.stores.postgres.hints import Hints
+from corpgrid.stores.postgres.read import Reader
+from corpgrid.stores.postgres.schema import grid_id, migrate, require_present, require_usable, version
+from corpgrid.stores.postgres.writer import Writer
 from corpgrid.stores.settings import StoreSettings
 
 READING_CONNECTIONS = 4

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Generic, TypeVar
 
 from corpgrid.errors import StoreError
-from corpgrid.stores.sqlite_database import Database
+from corpgrid.stores.sqlite.database import Database
 
 Id = TypeVar("Id", bound=str)
 _REMEMBERED = 500_000

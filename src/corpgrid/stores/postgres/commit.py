@@ -15,9 +15,9 @@ from corpgrid.domain.effects import Effects, NewJob, View
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.job import Task
 from corpgrid.errors import StaleError, StoreError
-from corpgrid.stores.postgres_database import Columns, Session
-from corpgrid.stores.postgres_load import Held
-from corpgrid.stores.postgres_rows import attempt_columns, columns, task_columns
+from corpgrid.stores.postgres.database import Columns, Session
+from corpgrid.stores.postgres.load import Held
+from corpgrid.stores.postgres.rows import attempt_columns, columns, task_columns
 from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, LAST_NUMBER, NUMBER_BITS, device_values, gpu_values, job_values
 from corpgrid.trust.jobspec import encode_spec
 

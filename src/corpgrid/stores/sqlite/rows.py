@@ -24,7 +24,7 @@ from corpgrid.stores.rows import (
     purpose_number,
     task_state_number,
 )
-from corpgrid.stores.sqlite_database import Row
+from corpgrid.stores.sqlite.database import Row
 
 _AS_MADE = (TASK_STATES.index(TaskState.READY), PURPOSES.index(Purpose.PRIMARY), 1, 0, 0, 0, -1, "", 0.0, 0)
 

@@ -16,9 +16,9 @@ from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.job import Job
 from corpgrid.stores.presence import changes_owners
 from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, LAST_NUMBER, NUMBER_BITS, device_values, gpu_values, job_values
-from corpgrid.stores.sqlite_database import Database
-from corpgrid.stores.sqlite_remembered import Counters, Known
-from corpgrid.stores.sqlite_rows import attempt_values, task_values
+from corpgrid.stores.sqlite.database import Database
+from corpgrid.stores.sqlite.remembered import Counters, Known
+from corpgrid.stores.sqlite.rows import attempt_values, task_values
 from corpgrid.trust.jobspec import encode_spec
 
 

@@ -22,7 +22,7 @@ from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, TaskKey
 from corpgrid.domain.job import Job, JobSpec, JobState, Task
 from corpgrid.stores.presence import BARRED
 from corpgrid.stores.rows import by_task
-from corpgrid.stores.sqlite_numbers import Numbers
+from corpgrid.stores.sqlite.numbers import Numbers
 
 _SPECS = 10_000
 _JOBS = 10_000

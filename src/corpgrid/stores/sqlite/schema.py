@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from corpgrid.errors import MigrationError
-from corpgrid.stores.sqlite_database import Database
+from corpgrid.stores.sqlite.database import Database
 from corpgrid.stores.statements import Migration, migrations
 
 _VERSIONS = """

@@ -19,9 +19,9 @@ from corpgrid.domain.effects import Need, OwnerPresence, Standing, View
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, TaskKey
 from corpgrid.domain.job import ComparatorKind, Job, JobSpec, Task
 from corpgrid.errors import StaleError
-from corpgrid.stores.postgres_database import Session
-from corpgrid.stores.postgres_numbers import Numbers
-from corpgrid.stores.postgres_rows import attempts_of, device_of_row, job_of_row, lease_of, received, tasks_of
+from corpgrid.stores.postgres.database import Session
+from corpgrid.stores.postgres.numbers import Numbers
+from corpgrid.stores.postgres.rows import attempts_of, device_of_row, job_of_row, lease_of, received, tasks_of
 from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, LAST_LIVE, NUMBER_BITS, Row, by_task, returned
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.trust.jobspec import decode_spec

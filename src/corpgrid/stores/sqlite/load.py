@@ -1,6 +1,6 @@
 """From a need to a view: what a tick reads, in one transaction of the writer.
 
-What is remembered is not read (``sqlite_remembered``).  The order of reading follows the pointers: leases name tasks,
+What is remembered is not read (``remembered``).  The order of reading follows the pointers: leases name tasks,
 tasks name attempts, attempts name devices and leases.
 """
 
@@ -18,9 +18,9 @@ from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, TaskKey
 from corpgrid.domain.job import ComparatorKind, Job, JobSpec, Task
 from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, by_task, device_of, job_of, returned
 from corpgrid.stores.settings import StoreSettings
-from corpgrid.stores.sqlite_database import Database, Row, array_of
-from corpgrid.stores.sqlite_remembered import Counters, Known, Leases
-from corpgrid.stores.sqlite_rows import attempts_of, tasks_of, whole_tasks
+from corpgrid.stores.sqlite.database import Database, Row, array_of
+from corpgrid.stores.sqlite.remembered import Counters, Known, Leases
+from corpgrid.stores.sqlite.rows import attempts_of, tasks_of, whole_tasks
 from corpgrid.trust.jobspec import decode_spec
 
 Rows = list[list[Any]]

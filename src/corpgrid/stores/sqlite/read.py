@@ -14,8 +14,8 @@ from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.ports.store import StoredResult
 from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, device_of, job_of, task_state_number
 from corpgrid.stores.settings import BatchBlobs
-from corpgrid.stores.sqlite_database import Database, Row
-from corpgrid.stores.sqlite_rows import attempts_of, tasks_of
+from corpgrid.stores.sqlite.database import Database, Row
+from corpgrid.stores.sqlite.rows import attempts_of, tasks_of
 from corpgrid.trust.jobspec import decode_spec
 
 Page = tuple[list[Digest], int | None]

@@ -17,8 +17,8 @@ from itertools import zip_longest
 from corpgrid.domain.hints import Hint
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.errors import StoreError
-from corpgrid.stores.postgres_database import Address, Pool
-from corpgrid.stores.postgres_driver import BROKEN, translated
+from corpgrid.stores.postgres.database import Address, Pool
+from corpgrid.stores.postgres.driver import BROKEN, translated
 
 log = logging.getLogger(__name__)
 

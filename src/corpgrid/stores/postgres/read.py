@@ -12,9 +12,9 @@ from corpgrid.domain.effects import AuditEntry, Checkpoint
 from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.ports.store import StoredResult
-from corpgrid.stores.postgres_database import Pool, Session
-from corpgrid.stores.postgres_driver import translated
-from corpgrid.stores.postgres_rows import attempts_of, device_of_row, job_of_row, received, tasks_of
+from corpgrid.stores.postgres.database import Pool, Session
+from corpgrid.stores.postgres.driver import translated
+from corpgrid.stores.postgres.rows import attempts_of, device_of_row, job_of_row, received, tasks_of
 from corpgrid.stores.rows import Row, task_state_number
 from corpgrid.stores.settings import BatchBlobs
 from corpgrid.trust.jobspec import decode_spec

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from corpgrid.errors import ConfigError, MigrationError, StoreError
-from corpgrid.stores.postgres_database import Connection
-from corpgrid.stores.postgres_driver import asyncpg, translated
+from corpgrid.stores.postgres.database import Connection
+from corpgrid.stores.postgres.driver import asyncpg, translated
 from corpgrid.stores.statements import Migration, migrations
 
 OLDEST_SERVER = 14

@@ -28,13 +28,13 @@ from corpgrid.errors import StoreError
 from corpgrid.ports.store import Decide, StoredResult
 from corpgrid.stores.lockfile import LockFile
 from corpgrid.stores.settings import StoreSettings
-from corpgrid.stores.sqlite_commit import commit
-from corpgrid.stores.sqlite_database import Database
-from corpgrid.stores.sqlite_load import load
-from corpgrid.stores.sqlite_numbers import Numbers
-from corpgrid.stores.sqlite_read import Page, Reader
-from corpgrid.stores.sqlite_remembered import Known
-from corpgrid.stores.sqlite_schema import migrate, require_present, version
+from corpgrid.stores.sqlite.commit import commit
+from corpgrid.stores.sqlite.database import Database
+from corpgrid.stores.sqlite.load import load
+from corpgrid.stores.sqlite.numbers import Numbers
+from corpgrid.stores.sqlite.read import Page, Reader
+from corpgrid.stores.sqlite.remembered import Known
+from corpgrid.stores.sqlite.schema import migrate, require_present, version
 from corpgrid.stores.ticks import worth_writing
 
 Result = TypeVar("Result")

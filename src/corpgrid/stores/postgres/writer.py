@@ -2,7 +2,7 @@
 
 * When the connection is lost in the very commit, the new one is asked what became of it: no tick that was done is ever
   reported undone.
-* After a commit others are told where something changed (``postgres_hints``).
+* After a commit others are told where something changed (``hints``).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from corpgrid.domain.hints import hint_of
 from corpgrid.errors import StoreError
 from corpgrid.ports.host import Clock
 from corpgrid.ports.store import Decide
-from corpgrid.stores.postgres_commit import commit
-from corpgrid.stores.postgres_database import Pool, Session
-from corpgrid.stores.postgres_driver import BROKEN, translated
-from corpgrid.stores.postgres_hints import Hints
-from corpgrid.stores.postgres_load import Known, load
+from corpgrid.stores.postgres.commit import commit
+from corpgrid.stores.postgres.database import Pool, Session
+from corpgrid.stores.postgres.driver import BROKEN, translated
+from corpgrid.stores.postgres.hints import Hints
+from corpgrid.stores.postgres.load import Known, load
 from corpgrid.stores.presence import changes_owners
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.stores.ticks import worth_writing

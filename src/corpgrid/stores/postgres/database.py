@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from corpgrid.errors import ConfigError, StoreError
-from corpgrid.stores.postgres_driver import BROKEN, asyncpg, translated
-from corpgrid.stores.postgres_rows import sent
+from corpgrid.stores.postgres.driver import BROKEN, asyncpg, translated
+from corpgrid.stores.postgres.rows import sent
 from corpgrid.stores.statements import statements
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"

@@ -1,0 +1,1 @@
+"""The store on SQLite: one writer, many readers, every tick one durable transaction."""
