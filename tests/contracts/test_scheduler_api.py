@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest_asyncio
@@ -16,6 +17,7 @@ from tests.contracts.scheduler_api import Link, RemoteContract, SchedulerApiCont
 from tests.unit.scheduler.world import World
 
 LIMITS = TransportLimits(call_seconds=5.0, grace_seconds=0.5)
+PLAIN = replace(LIMITS, stream_calls=0)
 
 
 def dispatch(world: World) -> Dispatch:
@@ -38,15 +40,17 @@ class TestLoopback(RemoteContract):
 
 
 class _Grpc(RemoteContract):
+    client = server = LIMITS
+
     def address(self, folder: Path) -> str:
         raise AssertionError
 
     @pytest_asyncio.fixture
     async def link(self, tmp_path_factory) -> AsyncIterator[Link]:
         address = parse(self.address(tmp_path_factory.mktemp("socket")))
-        async with World().running() as world, serving(dispatch(world), address, LIMITS) as server:
-            agents = connect_scheduler([server.address], limits=LIMITS, rng=random.Random(1))
-            grid = connect_grid([server.address], limits=LIMITS, rng=random.Random(2))
+        async with World().running() as world, serving(dispatch(world), address, self.server) as server:
+            agents = connect_scheduler([server.address], limits=self.client, rng=random.Random(1))
+            grid = connect_grid([server.address], limits=self.client, rng=random.Random(2))
             yield Link(world, agents, grid)
             await agents.close()
             await grid.close()
@@ -60,3 +64,15 @@ class TestUnixSocket(_Grpc):
 class TestPort(_Grpc):
     def address(self, folder: Path) -> str:
         return "127.0.0.1:0"
+
+
+class TestPlainCalls(TestUnixSocket):
+    """Every call by itself, as the specification has it."""
+
+    client = PLAIN
+
+
+class TestOlderServer(TestUnixSocket):
+    """A server that has no streams of calls."""
+
+    server = PLAIN

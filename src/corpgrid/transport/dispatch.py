@@ -32,6 +32,7 @@ from corpgrid.wire.methods import BLOB_METHODS, GRID_METHODS, LOCATE_BLOB, SCHED
 log = logging.getLogger(__name__)
 
 UNARY: tuple[Method[Any, Any, Any], ...] = (*SCHEDULER_METHODS, *GRID_METHODS, *BLOB_METHODS)
+_BY_PATH: Mapping[str, Method[Any, Any, Any]] = {method.path: method for method in UNARY}
 
 
 class Dispatch:
@@ -61,6 +62,20 @@ class Dispatch:
                 self._check_blob(request.put_bytes or 0)
             reply = await method.call(self._apis[method.service], request)
             return self._fitting(method.reply.encode(reply), "the reply")
+
+    async def call_path(self, path: str, content: bytes) -> bytes:
+        """One unary call, by its name on the wire.
+
+        Raises:
+            CorpGridError: what is wrong with it.
+        """
+        method = _BY_PATH.get(path)
+        if method is None:
+            raise GridError(
+                f"this scheduler does not know the call {path[:200]!r}",
+                remedy="Run the same version of CorpGrid on both sides.",
+            )
+        return await self.call(method, content)
 
     async def put(self, parts: AsyncIterator[bytes]) -> bytes:
         """Store the blob that a stream brings.

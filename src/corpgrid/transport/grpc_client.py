@@ -5,6 +5,8 @@ Rules:
   ``UnavailableError``.  Every call of the protocol may be repeated safely, so one whose answer was lost is.
 * Where several equal schedulers serve the grid, a call that one of them does not answer, or turns away, goes to the
   next.  Each connection begins at one of them by chance, so that none gets all.
+* Small calls share a stream (``stream_client``), which costs both sides a fraction of a call of its own; a scheduler
+  that has none is asked by plain calls.
 * Pauses between tries grow, and hang on chance, so that a thousand agents do not come back as one.
 * A blob's stream has no deadline as a whole, but may not stand still for longer than ``idle_seconds``; one that breaks
   off goes on where it was.
@@ -19,14 +21,16 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from corpgrid.domain.ids import Digest
-from corpgrid.errors import LimitError, OverloadedError, UnavailableError
+from corpgrid.errors import CorpGridError, LimitError, OverloadedError, UnavailableError
 from corpgrid.transport.address import Address
 from corpgrid.transport.backoff import Backoff
 from corpgrid.transport.forkless import grpc
 from corpgrid.transport.grpc_status import error_of
 from corpgrid.transport.limits import TransportLimits
 from corpgrid.transport.remote import Parts, RemoteGrid, RemoteScheduler
+from corpgrid.transport.stream_client import CallStream, NotSpokenError
 from corpgrid.wire import methods
+from corpgrid.wire.calls import EXCHANGE_PATH
 from corpgrid.wire.methods import GetPart, Method
 
 Q = TypeVar("Q")
@@ -48,15 +52,59 @@ class _Endpoint:
         self.channel: Any = grpc.aio.secure_channel(
             address.target, grpc.local_channel_credentials(kind), options=_options(limits)
         )
+        self._limits = limits
+        self._streams = limits.stream_calls > 0
+        self._stream: CallStream | None = None
         self._unary: dict[str, Any] = {}
-        self.calls: set[Any] = set()
+        self._calls: set[Any] = set()
 
-    def unary(self, path: str) -> Any:
-        """The call of this path."""
+    async def ask(self, path: str, content: bytes, *, seconds: float) -> bytes:
+        """One call, on the stream if it fits there."""
+        stream = self._stream_for(content)
+        if stream is not None:
+            try:
+                return await stream.call(path, content, seconds=seconds)
+            except NotSpokenError:
+                self._streams = False
+        return await self._alone(path, content, seconds=seconds)
+
+    def leave(self) -> None:
+        """End all calls: another scheduler is asked from now on, and nobody shall wait here in vain."""
+        gone = UnavailableError(f"{self.target} does not answer others")
+        if self._stream is not None:
+            self._stream.end(gone)
+        for call in list(self._calls):
+            call.cancel()
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._stream is not None:
+            self._stream.end(UnavailableError(f"the connection to {self.target} was closed"))
+        await self.channel.close()
+
+    def _stream_for(self, content: bytes) -> CallStream | None:
+        if not self._streams or len(content) > self._limits.stream_bytes:
+            return None
+        if self._stream is None or self._stream.over:
+            self._stream = CallStream(self.channel.stream_stream(EXCHANGE_PATH)(), self.target)
+        return self._stream if len(self._stream) < self._limits.stream_calls else None
+
+    async def _alone(self, path: str, content: bytes, *, seconds: float) -> bytes:
         stub = self._unary.get(path)
         if stub is None:
             stub = self._unary[path] = self.channel.unary_unary(path)
-        return stub
+        call = stub(content, timeout=seconds)
+        self._calls.add(call)
+        try:
+            reply: bytes = await call
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise UnavailableError(f"{self.target} does not answer others") from None
+        finally:
+            self._calls.discard(call)
+        return reply
 
 
 class GrpcWire:
@@ -90,7 +138,7 @@ class GrpcWire:
 
         async def once(seconds: float) -> bytes:
             most = self._try_seconds(len(content)) + waits
-            return await self._ask(self._here, method.path, content, seconds=min(seconds, most))
+            return await self._here.ask(method.path, content, seconds=min(seconds, most))
 
         reply = await self._again(once, seconds=self._limits.call_seconds + waits)
         return method.reply.decode(reply)
@@ -139,7 +187,7 @@ class GrpcWire:
     async def close(self) -> None:
         """Let go of the connections."""
         for endpoint in self._endpoints:
-            await endpoint.channel.close()
+            await endpoint.close()
 
     async def _get_from(self, name: Digest, offset: int) -> AsyncIterator[bytes]:
         here = self._here
@@ -178,8 +226,8 @@ class GrpcWire:
                 return await once(deadline - clock())
             except grpc.aio.AioRpcError as failure:
                 error = error_of(failure, here.target)
-            except UnavailableError as unavailable:
-                error = unavailable
+            except CorpGridError as answered:
+                error = answered
             if here is self._here and isinstance(error, (UnavailableError, OverloadedError)):
                 self._move_on()
             pause = backoff.next_seconds()
@@ -201,27 +249,12 @@ class GrpcWire:
             return self._limits.call_seconds
         return min(_TRY_SECONDS + size_bytes / _SLOW_BYTES_PER_SECOND, self._limits.call_seconds / 2)
 
-    async def _ask(self, here: _Endpoint, path: str, content: bytes, *, seconds: float) -> bytes:
-        call = here.unary(path)(content, timeout=seconds)
-        here.calls.add(call)
-        try:
-            reply: bytes = await call
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if here is self._here or (task is not None and task.cancelling()):
-                raise
-            raise UnavailableError(f"{here.target} does not answer others") from None
-        finally:
-            here.calls.discard(call)
-        return reply
-
     def _move_on(self) -> None:
         """Go to the next scheduler, with all calls: one that waits here for work would wait in vain."""
         left = self._here
         self._at = (self._at + 1) % len(self._endpoints)
         if left is not self._here:
-            for call in list(left.calls):
-                call.cancel()
+            left.leave()
 
 
 def connect_scheduler(addresses: Sequence[Address], *, limits: TransportLimits, rng: random.Random) -> RemoteScheduler:
@@ -237,8 +270,9 @@ def connect_grid(addresses: Sequence[Address], *, limits: TransportLimits, rng: 
 def _options(limits: TransportLimits) -> list[tuple[str, int]]:
     alive_ms = int(limits.keepalive_seconds * 1_000)
     return [
-        ("grpc.max_send_message_length", limits.message_bytes),
-        ("grpc.max_receive_message_length", limits.message_bytes),
+        # A little more than the limit: on a stream, a reply is wrapped.
+        ("grpc.max_send_message_length", limits.message_bytes + (1 << 20)),
+        ("grpc.max_receive_message_length", limits.message_bytes + (1 << 20)),
         ("grpc.keepalive_time_ms", alive_ms),
         ("grpc.keepalive_timeout_ms", alive_ms // 2),
         ("grpc.keepalive_permit_without_calls", 1),

@@ -3,7 +3,8 @@
 Rules:
 * It listens where only this machine's users (loopback) or only its own user (Unix socket) can connect; gRPC's local
   credentials check that once more at each connection.
-* ``stop`` takes no new calls, and gives those under way ``grace_seconds``.
+* Every unary call may also come on a stream of calls (``stream_server``); what is said to it is the same.
+* ``stop`` takes no new calls, on streams neither, and gives those under way ``grace_seconds``.
 
 >>> async with serving(dispatch, parse("unix:/run/corpgrid/grid.sock"), limits) as server:
 ...     await server.wait()
@@ -22,6 +23,8 @@ from corpgrid.transport.dispatch import UNARY, Dispatch
 from corpgrid.transport.forkless import grpc
 from corpgrid.transport.grpc_status import metadata_of, status_of
 from corpgrid.transport.limits import TransportLimits
+from corpgrid.transport.stream_server import AnswerStream
+from corpgrid.wire.calls import GREETING
 from corpgrid.wire.methods import PACKAGE, Method
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,8 @@ class GrpcServer:
     def __init__(self, dispatch: Dispatch, address: Address, limits: TransportLimits) -> None:
         self._dispatch = dispatch
         self._limits = limits
+        self._streams: set[AnswerStream] = set()
+        self._stopping = False
         self._server = grpc.aio.server(options=_options(limits))
         self._server.add_generic_rpc_handlers(self._handlers())
         self.address = address
@@ -72,6 +77,9 @@ class GrpcServer:
 
     async def stop(self) -> None:
         """Take no new calls; let those under way end."""
+        self._stopping = True
+        for stream in self._streams:
+            stream.finish()
         await self._server.stop(self._limits.grace_seconds)
         log.info("stopped address=%s", self.address.target)
 
@@ -82,6 +90,8 @@ class GrpcServer:
             services.setdefault(method.service, {})[method.name] = handler
         services["Blobs"]["PutBlob"] = grpc.stream_unary_rpc_method_handler(self._put)
         services["Blobs"]["GetBlob"] = grpc.unary_stream_rpc_method_handler(self._get)
+        if self._limits.stream_calls:
+            services["Calls"] = {"Exchange": grpc.stream_stream_rpc_method_handler(self._exchange)}
         return tuple(
             grpc.method_handlers_generic_handler(f"{PACKAGE}.{service}", handlers)
             for service, handlers in services.items()
@@ -95,6 +105,24 @@ class GrpcServer:
                 return await _refuse(context, error)
 
         return handle
+
+    async def _exchange(self, _requests: object, context: _Context) -> None:
+        stream = AnswerStream(self._dispatch, context.write, stream_calls=self._limits.stream_calls)
+
+        async def read() -> bytes | None:
+            content = await context.read()
+            return content if isinstance(content, bytes) else None  # else it is gRPC's mark of the end
+
+        await context.send_initial_metadata((GREETING,))
+        self._streams.add(stream)
+        if self._stopping:
+            stream.finish()
+        try:
+            await stream.serve(read)
+        except CorpGridError as error:
+            await _refuse(context, error)
+        finally:
+            self._streams.discard(stream)
 
     async def _put(self, parts: AsyncIterator[bytes], context: _Context) -> bytes:
         try:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from corpgrid.wire import convert, convert_device, convert_grid, convert_job, methods
+from corpgrid.wire.calls import ANSWERS, CALLS
 from corpgrid.wire.convert_checks import Words
 from corpgrid.wire.methods import BLOB_METHODS, GRID_METHODS, SCHEDULER_METHODS
 from corpgrid.wire.v1 import scheduler_pb2 as pb
@@ -23,6 +24,7 @@ def test_the_table_is_the_schema() -> None:
     }
     table["Blobs", "PutBlob"] = (methods.PUT_PART.kind.DESCRIPTOR, methods.PUT_REPLY.kind.DESCRIPTOR)
     table["Blobs", "GetBlob"] = (methods.GET_REQUEST.kind.DESCRIPTOR, methods.GET_CHUNK.kind.DESCRIPTOR)
+    table["Calls", "Exchange"] = (CALLS.kind.DESCRIPTOR, ANSWERS.kind.DESCRIPTOR)
     schema = {
         (service.name, method.name): (method.input_type, method.output_type)
         for service in SERVICES.values()

@@ -913,6 +913,38 @@ class LocateBlobResponse(_message.Message):
     url: str
     def __init__(self, url: _Optional[str] = ...) -> None: ...
 
+class Call(_message.Message):
+    __slots__ = ("number", "path", "request")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    path: str
+    request: bytes
+    def __init__(self, number: _Optional[int] = ..., path: _Optional[str] = ..., request: _Optional[bytes] = ...) -> None: ...
+
+class CallsRequest(_message.Message):
+    __slots__ = ("calls",)
+    CALLS_FIELD_NUMBER: _ClassVar[int]
+    calls: _containers.RepeatedCompositeFieldContainer[Call]
+    def __init__(self, calls: _Optional[_Iterable[_Union[Call, _Mapping]]] = ...) -> None: ...
+
+class Answer(_message.Message):
+    __slots__ = ("number", "reply", "error")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    REPLY_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    reply: bytes
+    error: bytes
+    def __init__(self, number: _Optional[int] = ..., reply: _Optional[bytes] = ..., error: _Optional[bytes] = ...) -> None: ...
+
+class CallsResponse(_message.Message):
+    __slots__ = ("answers",)
+    ANSWERS_FIELD_NUMBER: _ClassVar[int]
+    answers: _containers.RepeatedCompositeFieldContainer[Answer]
+    def __init__(self, answers: _Optional[_Iterable[_Union[Answer, _Mapping]]] = ...) -> None: ...
+
 class ErrorDetail(_message.Message):
     __slots__ = ("code", "message", "remedy", "attributes")
     CODE_FIELD_NUMBER: _ClassVar[int]
