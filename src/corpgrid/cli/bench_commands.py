@@ -102,17 +102,20 @@ def latency(  # noqa: PLR0913 - its options
 )
 @click.option("--seconds", type=click.FloatRange(0.01), default=5.0, show_default=True, help="For each number.")
 @click.option("--in-flight", type=_COUNT, default=256, show_default=True, help="The most that are sent at once.")
+@click.option("--streams", type=_COUNT, default=1_000, show_default=True, help="Over how many they are spread.")
 @_grid_setting
 @output_options
 def heartbeats(  # noqa: PLR0913 - its options
-    renderer: Renderer, *, agents: tuple[int, ...], seconds: float, in_flight: int, store: str, dsn: str
+    renderer: Renderer, *, agents: tuple[int, ...], seconds: float, in_flight: int, streams: int, store: str, dsn: str
 ) -> None:
     """Heartbeats a second that one scheduler process acknowledges, over gRPC."""
-    from corpgrid.cli.bench.heartbeats import measure_heartbeats  # noqa: PLC0415 - gRPC takes long to import
+    from corpgrid.cli.bench.heartbeats import Load, measure_heartbeats  # noqa: PLC0415 - gRPC takes long to import
 
     numbers = [number for number in agents if number] or [1]
     found = measure_heartbeats(
-        agents=numbers, seconds=seconds, in_flight=in_flight, setting=_setting(store, dsn, agents=0)
+        agents=numbers,
+        load=Load(seconds=seconds, in_flight=in_flight, streams=streams),
+        setting=_setting(store, dsn, agents=0),
     )
     renderer.facts(found, name="heartbeats_per_s")
 

@@ -24,10 +24,10 @@ from corpgrid.domain.ids import Digest
 from corpgrid.errors import CorpGridError, LimitError, OverloadedError, UnavailableError
 from corpgrid.transport.address import Address
 from corpgrid.transport.backoff import Backoff
-from corpgrid.transport.forkless import grpc
 from corpgrid.transport.grpc_status import error_of
 from corpgrid.transport.limits import TransportLimits
 from corpgrid.transport.remote import Parts, RemoteGrid, RemoteScheduler
+from corpgrid.transport.rpc import grpc
 from corpgrid.transport.stream_client import CallStream, NotSpokenError
 from corpgrid.wire import methods
 from corpgrid.wire.calls import EXCHANGE_PATH

@@ -20,9 +20,9 @@ from typing import Any
 from corpgrid.errors import ConfigError, CorpGridError
 from corpgrid.transport.address import Address, prepare
 from corpgrid.transport.dispatch import UNARY, Dispatch
-from corpgrid.transport.forkless import grpc
 from corpgrid.transport.grpc_status import metadata_of, status_of
 from corpgrid.transport.limits import TransportLimits
+from corpgrid.transport.rpc import grpc
 from corpgrid.transport.stream_server import AnswerStream
 from corpgrid.wire.calls import GREETING
 from corpgrid.wire.methods import PACKAGE, Method

@@ -21,7 +21,7 @@ from corpgrid.errors import (
     UnavailableError,
     UsageError,
 )
-from corpgrid.transport.forkless import grpc
+from corpgrid.transport.rpc import grpc
 from corpgrid.wire.convert_errors import error_from_wire, error_to_wire
 
 ERROR_KEY = "corpgrid-error-bin"

@@ -14,9 +14,9 @@ from itertools import count
 from typing import Any
 
 from corpgrid.errors import CorpGridError, MalformedDataError, UnavailableError
-from corpgrid.transport.forkless import grpc
 from corpgrid.transport.grpc_status import error_of
 from corpgrid.transport.outbox import Outbox
+from corpgrid.transport.rpc import grpc
 from corpgrid.wire.calls import ANSWERS, CALLS, GREETING, Answer, Call
 from corpgrid.wire.convert_errors import error_from_wire
 
