@@ -16,13 +16,14 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from corpgrid.compose.agent import run_agent
-from corpgrid.config import ClientConfig, load_config
+from corpgrid.config import ClientConfig, Config, load_config
 from corpgrid.domain.ids import Digest, Epoch, JobId, device_id
 from corpgrid.domain.messages import (
     AgentSettings,
@@ -50,6 +51,7 @@ from corpgrid.wire import methods
 
 WARM_TASKS = 5_000
 GRANT_TASKS = 512
+JOB_TASKS = 4_096
 
 
 class Endless:
@@ -130,22 +132,24 @@ class Endless:
                 future.set_result(None)
 
 
-class Captured(Exception):  # noqa: N818 - what was to be submitted, on its way out
-    """A signed job and its blobs."""
-
-
 class Catcher:
     """A grid's port that keeps what is submitted; all blobs are small enough to come with it."""
 
     put_blob = None
 
-    async def submit_job(self, envelope: bytes, *, blobs: Any) -> Any:
+    def __init__(self) -> None:
+        self.envelope = b""
+        self.blobs: Sequence[bytes] = ()
+
+    async def submit_job(self, envelope: bytes, *, blobs: Sequence[bytes]) -> None:
         """Keep it."""
-        raise Captured(envelope, blobs)
+        self.envelope, self.blobs = envelope, blobs
 
 
-async def signed_job(key: PrivateKey, tasks: int) -> tuple[bytes, dict[Digest, bytes]]:
-    """A no-op job as the SDK makes it."""
+async def signed_jobs(
+    key: PrivateKey, sizes: Sequence[int]
+) -> tuple[list[tuple[JobId, bytes, tuple[bytes, ...]]], dict[Digest, bytes]]:
+    """No-op jobs of one bundle as the SDK makes them, each with its own small blobs; and that bundle."""
 
     def noop(item: int) -> int:
         return item
@@ -153,17 +157,18 @@ async def signed_job(key: PrivateKey, tasks: int) -> tuple[bytes, dict[Digest, b
     options = Options()
     request = make_request(options, ClientConfig(), name="noop")
     package = pack_function(pack(noop, what="noop"), wheels=[], requirements=request.requirements, key=key)
-    sender: Any = Sender(Catcher(), SystemClock())  # type: ignore[arg-type]
-    try:
+    catcher: Any = Catcher()
+    sender, keyring, clock = Sender(catcher, SystemClock()), Keyring([key.public]), SystemClock()
+    jobs = []
+    for tasks in sizes:
         await sender.send(package, encode_items(range(tasks)), request, key)
-    except Captured as caught:
-        envelope, blobs = caught.args
-        return envelope, {digest(content): content for content in [*blobs, package.content]}
-    raise AssertionError("it was not submitted")
+        job = verify_job(catcher.envelope, keyring=keyring, now=clock.now()).id
+        jobs.append((job, catcher.envelope, tuple(blob for blob in catcher.blobs if blob != package.content)))
+    return jobs, {package.digest: package.content}
 
 
-async def measure(folder: Path, tasks: int, runs: int) -> list[dict[str, Any]]:
-    """Microseconds of the agent's CPU a task, of several runs."""
+def device_settings(folder: Path) -> Config:
+    """An agent that lives in this folder, and believes the key in it that it makes for a submitter."""
     key = ensure_private_key(folder / "submitter.pem")
     trusted = folder / "trusted"
     trusted.mkdir(mode=0o700)
@@ -173,15 +178,20 @@ async def measure(folder: Path, tasks: int, runs: int) -> list[dict[str, Any]]:
         "agent.address": f"unix:{folder}/none/grid.sock", "agent.idle_seconds": 0, "agent.mains_settle_seconds": 0,
         "agent.capacity": 1, "agent.thermal_headroom_min": 0,
     }  # fmt: skip
-    envelope, blobs = await signed_job(key, 4_096)
-    job = verify_job(envelope, keyring=Keyring([key.public]), now=SystemClock().now()).id
-    port = Endless(job, envelope, blobs, 4_096)
+    return load_config(environ={}, overrides=overrides)
+
+
+async def measure(folder: Path, tasks: int, runs: int) -> list[dict[str, Any]]:
+    """Microseconds of the agent's CPU a task, of several runs."""
+    settings = device_settings(folder)
+    ((job, envelope, blobs),), bundle = await signed_jobs(ensure_private_key(folder / "submitter.pem"), [JOB_TASKS])
+    port = Endless(job, envelope, bundle | {digest(blob): blob for blob in blobs}, JOB_TASKS)
     stop, rows = asyncio.Event(), []
 
     def wrap(_api: Any, _key: PrivateKey) -> Any:
         return port
 
-    agent = asyncio.create_task(run_agent(load_config(environ={}, overrides=overrides), stop=stop, wrap=wrap))
+    agent = asyncio.create_task(run_agent(settings, stop=stop, wrap=wrap))
     await first_of(port.reach(WARM_TASKS), agent)
     for _ in range(runs):
         port.spent.clear()

@@ -20,6 +20,7 @@ that travels over the wire and in ``--json``; ``exit_code`` is what the command 
     |   `-- MalformedDataError      bytes cannot be read as data
     |-- GridError                   the grid answered, and the answer is no                 exit 4
     |   |-- NotFoundError           no such job, task or device
+    |   |   `-- CollectedError      it was there once, and is kept no more
     |   |-- ConflictError           it exists already, or is in a state that forbids this
     |   |-- RefusedError            the actor may not do this
     |   |-- UnavailableError        nobody answered in time; trying again is safe           exit 5
@@ -183,6 +184,15 @@ class NotFoundError(GridError):
 
     code = "not_found"
     default_remedy = "`corpgrid job list` and `corpgrid device list` show what there is."
+
+
+class CollectedError(NotFoundError):
+    """It was there once, and is kept no more."""
+
+    code = "collected"
+    default_remedy = (
+        "Submit the job again, and fetch its results within scheduler.keep_days of its end; the operator can raise it."
+    )
 
 
 class ConflictError(GridError):

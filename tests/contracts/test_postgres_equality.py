@@ -6,6 +6,7 @@ Only the numbers that a tick may use need not be the same: those of PostgreSQL c
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -15,8 +16,9 @@ from hypothesis.stateful import rule
 
 from corpgrid.domain.effects import Effects, Need, View
 from corpgrid.errors import StoreError
+from corpgrid.stores.postgres import writer as postgres_writer
+from corpgrid.stores.postgres.commit import commit
 from corpgrid.stores.postgres.store import PostgresStore
-from corpgrid.stores.postgres.writer import Writer
 from tests.contracts import store_rows as rows
 from tests.contracts.test_store_equality import Equality
 from tests.postgres.fixtures import new_dsn, open_store
@@ -49,7 +51,11 @@ class PostgresEquality(Equality):
                 raise StoreError("a bug")
             return effects
 
-        with patch.object(Writer, "_measure", side_effect=StoreError("a bug")), pytest.raises(StoreError):
+        async def commit_and_fail(*args: Any, **named: Any) -> int:
+            await commit(*args, **named)
+            raise StoreError("a bug")
+
+        with patch.object(postgres_writer, "commit", commit_and_fail), pytest.raises(StoreError):
             self.run(self.sqlite.transact(self.everything, decide))
 
 

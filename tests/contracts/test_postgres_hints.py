@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 
 import asyncpg
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from corpgrid.domain.effects import Effects, Need
 from corpgrid.domain.hints import Hint
 from corpgrid.domain.ids import DeviceId
+from corpgrid.errors import StaleError
 from corpgrid.stores.postgres import hints as postgres_hints
 from corpgrid.stores.postgres.store import PostgresStore
 from tests.contracts import store_rows as rows
@@ -38,6 +40,8 @@ async def until(met: Callable[[], object]) -> None:
 
 
 async def put(store: PostgresStore, name: str) -> None:
+    with suppress(StaleError):  # the other ticked in between
+        await store.transact(Need(), lambda _: Effects())
     await store.transact(Need(devices=frozenset({DeviceId(name)})), lambda _: Effects(devices=(rows.device(name),)))
 
 

@@ -40,6 +40,8 @@ FLOATS = st.floats(0.0, 1e10, allow_subnormal=False)
 REASONS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 SMALL = st.integers(0, 3)
 REVS = st.integers(0, 5)
+AGES = [0.0, 1.0, 2.0]
+"""Seconds between the start and the end of a job."""
 
 
 class Equality(RuleBasedStateMachine):
@@ -248,10 +250,12 @@ class Equality(RuleBasedStateMachine):
         counts=st.builds(Counts, *[SMALL] * len(Counts._fields)),
         unsettled=SMALL,
         bound=FLOATS,
+        finished=st.sampled_from(AGES),
     )
-    def put_job(self, *, data, state, counts, unsettled, bound) -> None:
+    def put_job(self, *, data, state, counts, unsettled, bound, finished) -> None:
         name = data.draw(st.sampled_from(sorted(self.size)))
         changes = {"state": state, "counts": counts, "unsettled": unsettled, "error_bound": bound}
+        changes["finished_at"] = rows.START + finished
         self.tick(Effects(jobs=(self.run(rows.rev_up(self.memory, name, **changes)),)))
 
     @rule(data=st.data())
@@ -265,6 +269,12 @@ class Equality(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(self.size)))
         row = self.run(rows.rev_up(self.memory, name))
         self.tick(Effects(jobs=(row,), cancelled=(row.id,)))
+
+    @rule(before=st.sampled_from(AGES))
+    def collect(self, before: float) -> None:
+        """What jobs brought that ended earlier is thrown away."""
+        asked = {"ended_before": rows.START + before, "now": self.clock.time}
+        assert self.run(self.memory.collect(**asked)) == self.run(self.sqlite.collect(**asked))
 
     @rule(data=st.data(), until=st.sampled_from([0.0, 2.2]), remaining=st.integers(0, 2), extend=FLOATS)
     def put_lease(self, data, until, remaining, extend) -> None:
@@ -365,6 +375,9 @@ class Equality(RuleBasedStateMachine):
             "batches": await store.batches(range(self.batches + 2)),
             "referenced": {digest async for digest in await store.referenced()},
         }
+        for age in AGES:
+            live = {digest async for digest in await store.referenced(ended_after=rows.START + age)}
+            found[f"referenced after {age}"] = live
         for job in map(JobId, JOBS):
             found[f"{job} tasks"] = await store.tasks(job)
             found[f"{job} page"] = await store.attached(rows.named(job))
@@ -373,6 +386,7 @@ class Equality(RuleBasedStateMachine):
             found[f"{job} provisional"] = await store.provisional(job, after=0)
             found[f"{job} attempts"] = [await store.attempts(job, index) for index in range(self.size.get(job, 0))]
             found[f"{job} checkpoints"] = await store.checkpoints(job, 0)
+            found[f"{job} story"] = [line for _, line in await store.audit_log(subject=job)]
         return found
 
 

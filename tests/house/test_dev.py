@@ -14,7 +14,7 @@ import pytest
 
 from tests.house.tree import ROOT
 
-VERBS = ["demo", "up", "test", "check", "fix", "proto", "docs", "bench", "lock", "clean"]
+VERBS = ["demo", "up", "test", "check", "fix", "proto", "docs", "bench", "sim", "storm", "lock", "clean"]
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="./dev is a shell script")
 

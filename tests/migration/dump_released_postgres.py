@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from corpgrid.stores.postgres.schema import _VERSIONS
+from corpgrid.stores.postgres.schema import VERSIONS
 from corpgrid.stores.statements import migrations
 
 RELEASED = Path(__file__).parent / "released_postgres"
@@ -16,9 +16,13 @@ RELEASED = Path(__file__).parent / "released_postgres"
 def main() -> None:
     """Write ``released_postgres/NNNN.sql``: its text stays when the files of the migrations are changed."""
     steps = migrations("postgres")
-    noted = [f"INSERT INTO schema_version VALUES ({step.number}, '{step.name}');" for step in steps]
+    noted = [
+        "INSERT INTO schema_version (number, name, oldest_program) "
+        f"VALUES ({step.number}, '{step.name}', {step.oldest_program});"
+        for step in steps
+    ]
     RELEASED.mkdir(exist_ok=True)
-    text = "\n".join([f"{_VERSIONS.strip()};", *(step.script for step in steps), *noted])
+    text = "\n".join([VERSIONS.strip(), *(step.script for step in steps), *noted])
     (RELEASED / f"{len(steps):04}.sql").write_text(text + "\n", encoding="utf-8")
 
 

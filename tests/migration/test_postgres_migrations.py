@@ -90,7 +90,7 @@ async def test_a_newer_database_is_refused(dsn: str, clock: FakeClock, connectio
     await migrate(connection, PLACE)
     newer = len(migrations("postgres")) + 1
     await connection.execute(f"INSERT INTO schema_version VALUES ({newer}, 'from the future')")
-    with pytest.raises(MigrationError, match=f"has schema {newer}") as caught:
+    with pytest.raises(MigrationError, match=f"know schema {newer}") as caught:
         await open_store(dsn, clock)
     assert "newer" in caught.value.remedy
 
@@ -168,9 +168,9 @@ async def test_a_replica_is_refused(clock: FakeClock) -> None:
     [
         ("mysql://root@host/grid", ConfigError, "not the URL of a PostgreSQL", "postgresql://"),
         ("postgresql://user@host:port/grid", ConfigError, "cannot be used", "postgresql://"),
-        ("postgresql://user@127.0.0.1:1,127.0.0.1:2/grid", StoreError, "connection to the store failed", "running"),
+        ("postgresql://user@127.0.0.1:1,127.0.0.1:2/grid", StoreError, "nobody listens", "Start the server"),
         ("postgresql://user@host", ConfigError, "not the URL of a PostgreSQL", "database"),
-        ("postgresql://user:secret@127.0.0.1:1/grid", StoreError, "connection to the store failed", "running"),
+        ("postgresql://user:secret@127.0.0.1:1/grid", StoreError, "nobody listens", "Start the server"),
         ("postgresql://user@127.0.0.1:1/grid?sslmode=odd", ConfigError, "cannot be used", "sslmode"),
         ("postgresql://postgres@/nowhere?host={data}", StoreError, "not there", "CREATE DATABASE"),
         ("postgresql://nobody@/postgres?host={data}", StoreError, "does not let this user in", "pg_hba.conf"),

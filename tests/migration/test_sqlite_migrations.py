@@ -92,9 +92,11 @@ def test_migrating_twice_does_nothing(database: Database) -> None:
 def test_a_newer_file_is_refused(database: Database) -> None:
     migrate(database, now=1.0)
     newer = len(migrations("sqlite")) + 1
-    database.connection.execute("INSERT INTO schema_version VALUES (?, 'from the future', 2.0)", (newer,))
+    database.connection.execute(
+        "INSERT INTO schema_version (number, name, applied_at) VALUES (?, 'from the future', 2.0)", (newer,)
+    )
     for call in (lambda: migrate(database, now=3.0), lambda: require_present(database)):
-        with pytest.raises(MigrationError, match=f"has schema {newer}") as caught:
+        with pytest.raises(MigrationError, match=f"know schema {newer}") as caught:
             call()
         assert "newer" in caught.value.remedy
 

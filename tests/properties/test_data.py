@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from corpgrid.errors import MalformedDataError, NotDataError
+from corpgrid.wire import data as codec
 from corpgrid.wire.data import decode, encode
 from corpgrid.wire.frames import FrameReader, encode_frame
 
@@ -165,3 +166,19 @@ def test_random_bytes_in_a_frame_reader_raise_nothing_but_malformed_data(parts: 
 def test_a_set_anywhere_is_found_and_named(value: Any):
     with pytest.raises(NotDataError, match=r"value\[1\]\['here'\] cannot travel: set is not data"):
         encode([value, {"before": value, "here": {1, 2}}])
+
+
+@given(st.binary(max_size=24) | leaves.map(encode) | st.tuples(leaves.map(encode), st.binary(max_size=2)).map(b"".join))
+def test_a_single_value_is_read_by_the_same_rules_as_any_other(content: bytes):
+    def read() -> tuple[str, Any]:
+        try:
+            return "value", decode(content)
+        except MalformedDataError:
+            return "refused", None
+
+    short_way = read()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(codec, "_SINGLE", frozenset())
+        long_way = read()
+    assert short_way[0] == long_way[0]
+    assert same(short_way[1], long_way[1]) or short_way[1] != short_way[1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,21 @@ def crew(*kinds: str, trusted: int = 1) -> list[Actor]:
     return actors + [Actor(f"trusted{place}", trusted=True) for place in range(trusted)]
 
 
+async def check_credit(made: World) -> None:
+    """What was taken of each device, and nothing else, counts for it, and for the job."""
+    taken: Counter[str] = Counter()
+    for job in made.jobs:
+        of_job: Counter[str] = Counter()
+        for task in await made.store.tasks(job, limit=100):
+            attempts = await made.store.attempts(job, task.index)
+            of_job.update(attempt.device for attempt in attempts if attempt.digest)
+        row = await made.store.job(job)
+        assert row is not None
+        assert row.executions == of_job.total()
+        taken += of_job
+    assert {row.id: row.completed for row in await made.store.devices() if row.completed} == dict(taken)
+
+
 async def play(kinds: list[str], mode: VerifyMode, seed: int) -> None:
     made = await world(crew(*["honest"] * 6, *kinds), seed)
     jobs = [made.submit(30, mode=mode, rate=1.0, max_total=100, max_error=50)]
@@ -39,6 +55,7 @@ async def play(kinds: list[str], mode: VerifyMode, seed: int) -> None:
         assert row.unsettled == 0
         tasks = await made.store.tasks(job, limit=100)
         assert sum(task.state is TaskState.FINAL for task in tasks) == row.counts.final
+    await check_credit(made)
     if mode is not VerifyMode.TIERS:
         assert await made.wrong_accepted(jobs[0]) == 0
     honest = {actor.id for actor in made.actors.values() if actor.kind == "honest"}

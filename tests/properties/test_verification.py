@@ -160,6 +160,135 @@ def test_attempts_stay_within_max_total(names, mode, seed):
     assert outcome.executions <= 5
 
 
+STRUCK = frozenset({AttemptState.STOPPED})
+ENDS = st.sampled_from(
+    [
+        AttemptState.RETURNED,
+        AttemptState.RETURNED,
+        AttemptState.CRASHED,
+        AttemptState.EXPIRED,
+        AttemptState.STOPPED,
+        AttemptState.REFUSED,
+    ]
+)
+
+
+class Race:
+    """One task whose copies are out side by side and end in any order."""
+
+    def __init__(self, policy: VerifyPolicy) -> None:
+        self.policy = policy
+        self.attempts: list[Attempt] = []
+        self.open = initial_copies(policy)
+        self.verdict = Verdict()
+
+    @property
+    def live(self) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if attempt.state is AttemptState.LEASED]
+
+    def hand_out(self) -> None:
+        number = len(self.attempts)
+        device, owner = DeviceId(f"d{number}"), OwnerId(f"o{number}")
+        self.attempts.append(Attempt(JOB, 0, number, device, owner, SiteId("s"), Purpose.PRIMARY, Epoch(number + 1)))
+        self.open -= 1
+
+    def end(self, attempt: Attempt, state: AttemptState, answer: bytes) -> None:
+        digest = Digest(answer if state is AttemptState.RETURNED else b"")
+        self.attempts[attempt.number] = attempt._replace(state=state, digest=digest, reason=state.value)
+        out = self.open + len(self.live)
+        self.verdict = verdict = judge(self.policy, Limits(), self.attempts, copies_out=out, given=PLAIN)
+        if verdict.accepted >= 0:
+            accepted = self.attempts[verdict.accepted]
+            self.attempts[verdict.accepted] = accepted._replace(state=AttemptState.ACCEPTED)
+        self.open += verdict.want
+
+    @property
+    def over(self) -> bool:
+        return self.verdict.final or bool(self.verdict.failed)
+
+
+PLAIN = Circumstances(
+    same=lambda one, two: one.digest == two.digest,
+    trusted=lambda _: False,
+    tier=lambda _: Tier.GOOD,
+    audit_due=lambda _: True,
+    alone=lambda _: False,
+)
+
+
+@given(
+    modes,
+    st.integers(1, 3),
+    st.integers(0, 2),
+    st.integers(1, 8),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 9), ENDS, st.sampled_from([TRUTH, b"lie"])), max_size=60),
+)
+@settings(max_examples=500, deadline=None)
+def test_copies_that_are_out_count_towards_max_total(mode, copies, more, total, moves):
+    """Whatever ends while others are still out: of copies that nobody stopped there are never more than allowed."""
+    target = copies + more
+    policy = VerifyPolicy(
+        mode=mode, min_copies=copies, target_copies=target, max_total=max(total, target), max_error=99
+    )
+    race = Race(policy)
+    for give, which, state, answer in moves:
+        if race.over:
+            break
+        if race.open and (give or not race.live):
+            race.hand_out()
+        elif race.live:
+            race.end(race.live[which % len(race.live)], state, answer)
+        tries = sum(attempt.state not in STRUCK for attempt in race.attempts)
+        assert tries + race.open * (not race.over) <= policy.max_total
+        assert race.over or race.open or race.live or race.verdict.accepted >= 0, "nothing is left that could happen"
+
+
+def test_a_quorum_at_its_last_copies_waits_for_them():
+    """Three copies are out, and two of them differ: the third decides, and only then is it too late."""
+    for last, end in ((b"lie", "final"), (b"another", "no_agreement")):
+        race = Race(VerifyPolicy(mode=VerifyMode.QUORUM, min_copies=3, target_copies=3, max_total=3))
+        for _ in range(3):
+            race.hand_out()
+        for attempt, answer in zip(race.live, (TRUTH, b"lie"), strict=False):
+            race.end(attempt, AttemptState.RETURNED, answer)
+            assert not race.over
+            assert race.open == 0
+        race.end(race.live[0], AttemptState.RETURNED, last)
+        assert (race.verdict.failed or "final") == end
+
+
+@pytest.mark.parametrize("max_error", [0, 1])
+def test_the_first_failure_of_a_quorum_that_allows_none_fails_it(max_error):
+    race = Race(VerifyPolicy(mode=VerifyMode.QUORUM, max_error=max_error))
+    for _ in range(2):
+        race.hand_out()
+    race.end(race.live[0], AttemptState.RETURNED, TRUTH)
+    assert not race.over
+    race.end(race.live[0], AttemptState.CRASHED, b"")
+    assert race.verdict.failed == AttemptState.CRASHED.value
+
+
+def test_results_that_differ_are_no_failures():
+    race = Race(VerifyPolicy(mode=VerifyMode.QUORUM, max_error=0))
+    for answer in (TRUTH, b"lie", TRUTH):
+        while race.open:
+            race.hand_out()
+        race.end(race.live[0], AttemptState.RETURNED, answer)
+    assert race.verdict.final
+
+
+@given(st.booleans())
+def test_an_answer_after_a_rejected_one_is_always_audited(caught):
+    """Whose friend was caught may have asked for the work on purpose, and knows which lie to repeat."""
+    first = Attempt(JOB, 0, 0, DeviceId("a"), OwnerId("a"), SiteId("s"), Purpose.PRIMARY, Epoch(1))
+    state = AttemptState.REJECTED if caught else AttemptState.STOPPED
+    again = Attempt(JOB, 0, 1, DeviceId("b"), OwnerId("b"), SiteId("s"), Purpose.PRIMARY, Epoch(2))
+    attempts = [first._replace(state=state), again._replace(state=AttemptState.RETURNED, digest=Digest(TRUTH))]
+    given_ = PLAIN._replace(audit_due=lambda _: False)
+    verdict = judge(VerifyPolicy(), Limits(), attempts, copies_out=0, given=given_)
+    assert verdict == Verdict(accepted=1, want=int(caught), purpose=Purpose.AUDIT)
+
+
 @given(st.permutations(range(4)), st.sampled_from([VerifyMode.AUDIT, VerifyMode.QUORUM]))
 def test_the_order_of_replies_does_not_matter(order, mode):
     answers = [TRUTH, b"lie one", b"lie two", TRUTH]

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from corpgrid.agent import queue, session, supervisor
-from corpgrid.domain import admin, dispatch, draft, intake, leases
+from corpgrid.domain import admin, dispatch, draft, grid, intake, leases
 from corpgrid.domain.audits import Audits
 from corpgrid.domain.device import PowerStatus
 from corpgrid.domain.ids import Epoch, JobId
 from corpgrid.domain.job import TERMINAL
 from corpgrid.errors import StaleError, StoreError
-from corpgrid.scheduler import footprint, reaper, tick
+from corpgrid.scheduler import footprint, tick
 from corpgrid.scheduler import results as reading
 from corpgrid.stores import memory, memory_tables, memory_view
 
@@ -147,21 +147,20 @@ def live_leases_are_swept(patch: Patch) -> None:
 
 @mutant("storm", "I5", hours=1.0)
 def an_outage_brings_finished_leases_back(patch: Patch) -> None:
-    def sweep(original, draft_, intake_, event):
-        original(draft_, intake_, event)
-        if event.outage_seconds > 0:
-            for lease in draft_.view.leases.values():
-                draft_.put_lease(leases.extend(lease, event.outage_seconds))
+    """What it extends is what it read, and not what the tick has made of that."""
 
-    around(patch, admin, "sweep", sweep)
+    def close_jobs(original, draft_):
+        original(draft_)
+        if draft_.extend_leases_seconds > 0:
+            for lease in draft_.view.leases.values():
+                draft_.put_lease(leases.extend(lease, draft_.extend_leases_seconds))
+
+    around(patch, grid, "_close_jobs", close_jobs)
 
 
 @mutant("storm", "I5", hours=1.0)
 def an_outage_is_not_forgiven(patch: Patch) -> None:
-    async def nothing(_original, _self, _seconds):
-        return 0.0
-
-    around(patch, reaper.Reaper, "_forgive", nothing)
+    around(patch, admin, "outage_seconds", lambda *_args, **_kwargs: 0.0)
 
 
 @mutant("calm", "I5", hours=0.1, tasks=60)
@@ -304,7 +303,7 @@ def the_store_loses_a_batch(patch: Patch) -> None:
 
 @mutant("storm", "I11", hours=0.5)
 def blobs_are_collected_while_jobs_need_them(patch: Patch) -> None:
-    async def live(_original, _self, _store):
+    async def live(_original, _self, _store, **_kwargs):
         for nothing in ():
             yield nothing
 

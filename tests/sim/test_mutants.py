@@ -6,6 +6,7 @@ import pytest
 
 from corpgrid.sim.report import simulate
 from corpgrid.sim.scenarios import scenario
+from tests.sim import more_mutants
 from tests.sim.mutants import MUTANTS, Mutant
 
 SEEDS_TRIED = 3
@@ -26,4 +27,5 @@ def test_a_planted_bug_is_found(mutant: Mutant, monkeypatch):
 
 
 def test_there_are_enough_of_them():
-    assert len(MUTANTS) >= 20
+    assert len(MUTANTS) >= 42
+    assert more_mutants.__name__ in {mutant.plant.__module__ for mutant in MUTANTS}

@@ -40,7 +40,8 @@ async def test_an_outage_does_not_bring_back_a_lease_that_ends_in_the_same_tick(
     await granted(made, actor)
     while actor.held:
         made.poll(actor)  # brings the result
-    made.events.append(Swept(outage_seconds=30.0))
+    made.clock.at += 30.0
+    made.events.append(Swept())
     await made.tick()
     assert not made.invariants.leases
 
@@ -56,7 +57,8 @@ async def test_an_outage_does_not_prolong_a_lease_that_never_arrived():
     actor.held.clear()  # the reply got lost
     made.rng = Random(2)
     made.poll(actor)
-    made.events.append(Swept(outage_seconds=30.0))
+    made.clock.at += 30.0
+    made.events.append(Swept())
     await made.tick()
     lease = made.invariants.leases.get(epoch)
     assert lease is None or lease.until == 0.0

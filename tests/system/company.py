@@ -84,7 +84,7 @@ class Company:
         scheduler: Settings | None = None,
         trusted: tuple[str, ...] = (),
         limits: Settings | None = None,
-        schedulers: Sequence[str] = (SCHEDULER,),
+        schedulers: Sequence[str] | Mapping[str, Settings] = (SCHEDULER,),
     ) -> None:
         self.folder = folder
         self.schedulers = tuple(schedulers)
@@ -93,6 +93,7 @@ class Company:
         self.keys: dict[str, PrivateKey] = {}
         self.submitter = ensure_private_key(folder / "submitter.pem")
         self._scheduler = scheduler or {}
+        self._own = schedulers if isinstance(schedulers, Mapping) else {}
         self._limits = limits or {}
         self._trusted = trusted
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -127,10 +128,9 @@ class Company:
 
     def start(self, name: str) -> None:
         """Start a scheduler or a computer's agent; a scheduler is waited for."""
-        room = "scheduler" if name in self.schedulers else "agent"
         with (self.folder / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "corpgrid", room, "run", "--config", str(self.folder / f"{name}.toml")],
+                [sys.executable, *self.program(name)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if name in self.schedulers else log,
                 stderr=log,
@@ -173,6 +173,11 @@ class Company:
         replace_text(self.folder / name / "idle", str(seconds))
 
     # -- what it is like
+
+    def program(self, name: str) -> Sequence[str]:
+        """What Python is started with for one of its processes."""
+        room = "scheduler" if name in self.schedulers else "agent"
+        return ("-m", "corpgrid", room, "run", "--config", str(self.folder / f"{name}.toml"))
 
     def address_of(self, scheduler: str) -> str:
         """Where one of its schedulers listens."""
@@ -236,6 +241,7 @@ class Company:
                 "sweep_seconds": 0.2,
                 "reconnect_window_seconds": 1.0,
                 **self._scheduler,
+                **self._own.get(name, {}),
             }
             self._write_config(name, scheduler=scheduler, limits=self._limits)
         for name, settings in self.computers.items():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from corpgrid.domain.job import JobState
@@ -33,6 +35,19 @@ def company_in(folder: Path) -> Company:
     # An agent that has lost its scheduler tries the other within seconds, also if the first only stands still.
     limits = {"call_seconds": 4.0}
     return Company(folder, computers=COMPUTERS, schedulers=SCHEDULERS, scheduler={"store": store}, limits=limits)
+
+
+def asked(company: Company, query: str) -> object:
+    """What the database answers."""
+
+    async def ask() -> object:
+        connection = await asyncpg.connect(company._scheduler["store"])
+        try:
+            return await connection.fetchval(query)
+        finally:
+            await connection.close()
+
+    return asyncio.run(ask())
 
 
 def submitted(company: Company, grid: Grid) -> Job[int]:
@@ -73,6 +88,33 @@ def test_a_scheduler_that_stands_still_holds_up_nobody(company: Company):
         check(job)
         company.signal("first", signal.SIGCONT)
         check(submitted(company, grid))
+
+
+def test_a_leader_that_stands_still_is_followed_and_wakes_as_one_of_many(company: Company):
+    with company, company.connect(timeout_seconds=60.0) as grid:
+        assert asked(company, "SELECT epoch FROM lead") == 1, "the first that started leads"
+        job = submitted(company, grid)
+        company.signal("first", signal.SIGSTOP)
+        company.kill("one")  # somebody must find out that its lease ran out
+        seconds = wait_until(lambda: asked(company, "SELECT epoch FROM lead") == 2, "the other leads")
+        assert seconds < 15.0
+        check(job)
+        company.start("one")
+        holder = asked(company, "SELECT holder FROM lead")
+        company.signal("first", signal.SIGCONT)
+        check(submitted(company, grid))
+        assert asked(company, "SELECT epoch, holder FROM lead") == 2
+        assert asked(company, "SELECT holder FROM lead") == holder
+        assert "leads no more" in company.log("first")
+
+
+def test_a_leader_that_is_killed_is_followed_at_once(company: Company):
+    with company, company.connect(timeout_seconds=60.0) as grid:
+        job = submitted(company, grid)
+        company.kill("first")
+        seconds = wait_until(lambda: asked(company, "SELECT epoch FROM lead") == 2, "the other leads")
+        assert seconds < 5.0
+        check(job)
 
 
 def test_the_database_may_be_killed(company: Company):

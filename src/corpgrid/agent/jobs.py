@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from corpgrid.agent.environment import Environment, Environments
 from corpgrid.agent.removal import remove_tree
@@ -112,25 +113,23 @@ class PreparedJob:
         return small and not self.network and self.spec.requirements.cpus == 1
 
     async def items(self, indexes: Sequence[int]) -> list[bytes]:
-        """The encoded arguments of these tasks.
+        """The encoded arguments of these tasks, of which there is at least one.
 
         Raises:
             DigestError: a page is not the one that was signed.
         """
-        found = []
-        for index in indexes:
-            number, place = item_place(self.spec.arguments, index)
-            page = self._pages.get(number)
-            if page is None:
-                page = await self._page(number)
-            found.append(page[place])
-        return found
+        for index in (min(indexes), max(indexes)):
+            item_place(self.spec.arguments, index)  # is one of its tasks
+        size = self.spec.arguments.page_tasks
+        pages = {number: await self._page(number) for number in {index // size for index in indexes}}
+        return [pages[index // size][index % size] for index in indexes]
 
     async def _page(self, number: int) -> list[bytes]:
-        page = page_items(await self.get_blob(self.page_digests[number]))
-        self._pages[number] = page
-        while len(self._pages) > _KEPT_PAGES:
-            self._pages.popitem(last=False)
+        page = self._pages.get(number)
+        if page is None:
+            page = self._pages[number] = page_items(await self.get_blob(self.page_digests[number]))
+            while len(self._pages) > _KEPT_PAGES:
+                self._pages.popitem(last=False)
         return page
 
 
@@ -162,7 +161,8 @@ class Jobs:
         self._folder = folder
         self._allow_network = allow_network
         self._envelopes: OrderedDict[JobId, bytes] = OrderedDict()
-        self._prepared: OrderedDict[JobId, asyncio.Task[PreparedJob]] = OrderedDict()
+        self._prepared: OrderedDict[JobId, PreparedJob] = OrderedDict()
+        self._making: WeakValueDictionary[JobId, asyncio.Lock] = WeakValueDictionary()
         self._codes: OrderedDict[Digest, asyncio.Task[_Code]] = OrderedDict()
         self._blobs: OrderedDict[Digest, bytes] = OrderedDict()
 
@@ -196,18 +196,14 @@ class Jobs:
             RefusedError: it asks for what this device does not give.
             UnavailableError: a blob could not be fetched.
         """
-        making = self._prepared.get(job)
-        if making is None:
-            making = self._prepared[job] = asyncio.ensure_future(self._prepare(job))
+        # One at a time makes it; what is at hand is made without waiting for anything, nor for a task of its own.
+        async with self._making.setdefault(job, asyncio.Lock()):
+            prepared = self._prepared.get(job)
+            if prepared is None:
+                prepared = self._prepared[job] = await self._prepare(job)
         self._prepared.move_to_end(job)
         if job in self._envelopes:
             self._envelopes.move_to_end(job)
-        try:
-            prepared = await asyncio.shield(making)
-        except BaseException:
-            if making.done() and self._prepared.get(job) is making:
-                del self._prepared[job]
-            raise
         if self._clock.now() > prepared.spec.not_after:
             raise ExpiredError(f"{job} was to be started before its signature ran out")
         await self._forget_old(in_use | {job})
@@ -298,12 +294,16 @@ class Jobs:
     async def _forget_old(self, in_use: frozenset[JobId]) -> None:
         """Let go of the jobs, and of the code, that were used least recently and that no runner sees."""
         spare = [job for job in self._prepared if job not in in_use][: max(len(self._prepared) - _KEPT_JOBS, 0)]
-        for making in [self._prepared.pop(job) for job in spare]:
-            if _succeeded(making) and making.result().inputs is not None:
-                await asyncio.to_thread(remove_tree, making.result().folder)
-        seen = {making.result().spec.bundle for making in self._prepared.values() if _succeeded(making)}
+        for prepared in [self._prepared.pop(job) for job in spare]:
+            if prepared.inputs is not None:
+                await asyncio.to_thread(remove_tree, prepared.folder)
+        if len(self._codes) > _KEPT_JOBS:
+            await self._forget_old_code()
+
+    async def _forget_old_code(self) -> None:
+        seen = {prepared.spec.bundle for prepared in self._prepared.values()}
         unseen = [bundle for bundle, code in self._codes.items() if bundle not in seen and code.done()]
-        for unpacking in [self._codes.pop(bundle) for bundle in unseen[: max(len(self._codes) - _KEPT_JOBS, 0)]]:
+        for unpacking in [self._codes.pop(bundle) for bundle in unseen[: len(self._codes) - _KEPT_JOBS]]:
             if _succeeded(unpacking):
                 code = unpacking.result()
                 if code.held is not None:

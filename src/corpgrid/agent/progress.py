@@ -122,8 +122,7 @@ class Progress:
             records = read_done(frame)
         except MalformedDataError as cause:
             raise RunnerError(str(cause)) from None
-        for record in records:
-            self._on_record(record)
+        self._take_records(records)
         self._match()
 
     def on_log(self, data: bytes) -> bool:
@@ -141,36 +140,37 @@ class Progress:
     def end(self, verdict: Verdict) -> list[RunnerTask]:
         """The runner is gone and all that it said is here: the tasks that never started."""
         while self._records:  # their marks never came
-            self._finish(self._records.popleft(), self._splitter.finish())
+            self._finish([(self._records.popleft(), self._splitter.finish())])
         if verdict.outcome is not None and self._unrecorded:
             self._blame(verdict.outcome, verdict)
         left = list(self._unrecorded)
         self._unrecorded.clear()
         return left
 
-    def _on_record(self, record: Done) -> None:
-        due = self._unrecorded[0] if self._unrecorded else None
-        if due is None or (record.index, record.attempt) != (due.index, due.attempt):
-            raise RunnerError(f"it reports task {record.index}, attempt {record.attempt}, which is not the one it runs")
-        if len(record.payload) > self._limits.result_bytes:
-            raise RunnerError(f"it sends a result of {len(record.payload):,} bytes beyond result_bytes")
-        self._unrecorded.popleft()
-        self._records.append(record)
+    def _take_records(self, records: Iterable[Done]) -> None:
+        # By position, here and below: this is done for every task, and names cost as much again.
+        unrecorded, result_bytes = self._unrecorded, self._limits.result_bytes
+        for record in records:
+            if not unrecorded or record[:2] != unrecorded[0][:2]:
+                index, attempt = record[:2]
+                raise RunnerError(f"it reports task {index}, attempt {attempt}, which is not the one it runs")
+            if len(record[3]) > result_bytes:
+                raise RunnerError(f"it sends a result of {len(record.payload):,} bytes beyond result_bytes")
+            unrecorded.popleft()
+            self._records.append(record)
 
     def _match(self) -> None:
-        while self._records and self._logs:
-            self._finish(self._records.popleft(), self._logs.popleft())
+        whole = min(len(self._records), len(self._logs))
+        self._finish([(self._records.popleft(), self._logs.popleft()) for _ in range(whole)])
 
-    def _finish(self, record: Done, log: TaskLog) -> None:
-        # By position: this is done for every task, and names cost as much again.
-        index, attempt, ok, payload, reason, detail, seconds, has_outputs = record
-        kept, dropped = log
-        outcome = Outcome.RESULT if ok else Outcome.FAILED
-        outputs = self._work / f"task-{index}-{attempt}" if has_outputs else None
-        self.untaken_bytes += len(payload) + len(kept)
-        self._finished.append(
-            Finished(index, attempt, outcome, payload, reason, detail, seconds, kept, dropped, outputs)
-        )
+    def _finish(self, ended: Iterable[tuple[Done, TaskLog]]) -> None:
+        finished, result, failed = self._finished, Outcome.RESULT, Outcome.FAILED
+        for record, (log, dropped) in ended:
+            index, attempt, ok, payload, reason, detail, seconds, has_outputs = record
+            outcome = result if ok else failed
+            outputs = self._work / f"task-{index}-{attempt}" if has_outputs else None
+            self.untaken_bytes += len(payload) + len(log)
+            finished.append(Finished(index, attempt, outcome, payload, reason, detail, seconds, log, dropped, outputs))
 
     def rest_of_log(self) -> TaskLog:
         """What was printed since the last task ended, when nothing more will come."""

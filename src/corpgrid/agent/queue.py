@@ -10,9 +10,10 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from operator import attrgetter
 from typing import NamedTuple
 
 from corpgrid.domain.ids import Epoch, JobId
@@ -22,6 +23,7 @@ _SMOOTHING = 0.3
 _LEARNT_TASKS = 20
 """Of tasks that end together; those before them would count for less than a thousandth."""
 _LONG_SECONDS = 1.0
+_EPOCH: Callable[[Item], Epoch] = attrgetter("epoch")
 
 
 class HeldTask(NamedTuple):
@@ -56,7 +58,7 @@ class WorkQueue:
         """Take new work."""
         for grant in grants:
             queue = self._queued.setdefault(grant.job, deque())
-            queue.extend(HeldTask(grant.job, task.index, task.attempt, grant.epoch) for task in grant.tasks)
+            queue.extend([HeldTask(grant.job, index, attempt, grant.epoch) for index, attempt in grant.tasks])
             self._held[grant.epoch] += len(grant.tasks)
 
     def jobs(self) -> list[JobId]:
@@ -68,7 +70,7 @@ class WorkQueue:
         queue = self._queued.get(job, deque())
         taken = [queue.popleft() for _ in range(min(most, len(queue)))]
         if taken:
-            self._running.setdefault(job, {}).update([((task.index, task.attempt), task) for task in taken])
+            self._running.setdefault(job, {}).update([(task[1:3], task) for task in taken])
         return taken
 
     def give_back(self, tasks: Iterable[HeldTask]) -> None:
@@ -83,7 +85,7 @@ class WorkQueue:
         done: list[Item] = []
         seconds: list[float] = []
         for item in items:
-            task = running.pop((item.index, item.attempt), None)
+            task = running.pop(item[:2], None)
             if task is None or task.epoch not in held:
                 continue
             done.append(item if item.epoch == task.epoch else item._replace(epoch=task.epoch))
@@ -142,11 +144,11 @@ class WorkQueue:
     def sent(self, batches: Iterable[tuple[JobId, Iterable[Item]]]) -> None:
         """The scheduler has them: their tasks are no longer held."""
         for _, items in batches:
-            for item in items:
-                if item.epoch in self._held:
-                    self._held[item.epoch] -= 1
-                    if self._held[item.epoch] <= 0:
-                        del self._held[item.epoch]
+            for epoch, count in Counter(map(_EPOCH, items)).items():
+                if epoch in self._held:
+                    self._held[epoch] -= count
+                    if self._held[epoch] <= 0:
+                        del self._held[epoch]
 
     def unsent(self, batches: Iterable[tuple[JobId, Iterable[Item]]]) -> None:
         """They did not arrive: send them again, first."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
@@ -41,6 +41,9 @@ from corpgrid.errors import (
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+_Attempt = tuple[int, int]
+"""Index and attempt of a task."""
+_NO_BLOB = Digest(b"")
 _AGAIN_SECONDS = 1.0
 _LOGGED_CHARACTERS = 500
 
@@ -150,16 +153,16 @@ class Slot:
     ) -> None:
         """Feed the worker until the queue has no more of its job, or it is gone."""
         queue, alone = self._session.queue, prepared.spec.isolation is Isolation.TASK
-        running: dict[tuple[int, int], HeldTask] = {}
+        running: dict[_Attempt, HeldTask] = {}
         try:
             while True:
                 await self._feed(prepared, worker, running)
                 batch = await worker.next_batch() if running else []
                 if not batch:
                     break
-                finished(prepared.job, [await self._item(done, prepared) for done in batch])
+                finished(prepared.job, await self._items(batch, prepared, running))
                 for done in batch:
-                    running.pop((done.index, done.attempt), None)
+                    running.pop(done[:2], None)
                 if alone:
                     break
         finally:
@@ -167,49 +170,49 @@ class Slot:
         if alone or not worker.alive:
             await self._close()
 
-    async def _feed(self, prepared: PreparedJob, worker: Worker, running: dict[tuple[int, int], HeldTask]) -> None:
+    async def _feed(self, prepared: PreparedJob, worker: Worker, running: dict[_Attempt, HeldTask]) -> None:
         """Hand over the next tasks when half of the last ones are done."""
         queue, alone = self._session.queue, prepared.spec.isolation is Isolation.TASK
         most = 1 if alone else queue.chunk(prepared.job)
         if not (self._session.may_run and worker.alive and len(running) <= (0 if alone else most // 2)):
             return
         taken = queue.take(prepared.job, most)
-        running.update(((task.index, task.attempt), task) for task in taken)
+        if not taken:
+            return
+        running.update([(task[1:3], task) for task in taken])
         items = await prepared.items([task.index for task in taken])
-        worker.give(RunnerTask(task.index, task.attempt, item) for task, item in zip(taken, items, strict=True))
+        worker.give([RunnerTask(task.index, task.attempt, item) for task, item in zip(taken, items, strict=True)])
 
-    async def _item(self, done: Finished, prepared: PreparedJob) -> Item:
-        """What the scheduler is told: large results and output files are stored first."""
-        payload, blob = done.payload, Digest(b"")
-        outcome, reason, detail = done.outcome, done.reason, done.detail
+    async def _items(
+        self, batch: Sequence[Finished], prepared: PreparedJob, running: Mapping[_Attempt, HeldTask]
+    ) -> list[Item]:
+        """What the scheduler is told; only what has to be stored first waits for anything."""
+        inline_bytes = self._session.settings.inline_bytes
+        items = []
+        for done in batch:
+            item = _item(done, running[done[:2]].epoch)
+            if done.outputs is not None or len(item.payload) > inline_bytes:
+                item = await self._stored(item, done.outputs, prepared)
+            items.append(item)
+        return items
+
+    async def _stored(self, item: Item, left: Path | None, prepared: PreparedJob) -> Item:
+        """An item whose large result and output files are stored."""
+        blob = _NO_BLOB
         outputs: tuple[OutputFile, ...] = ()
-        wanted = partial(self._session.queue.is_running, prepared.job, done.index, done.attempt)
+        wanted = partial(self._session.queue.is_running, prepared.job, item.index, item.attempt)
         try:
-            if len(payload) > self._session.settings.inline_bytes:
-                payload, blob = b"", await _patiently(self._storage.put, payload, wanted)
-            if done.outputs is not None:
-                outputs = await self._collect(done.outputs, prepared, wanted)
+            if len(item.payload) > self._session.settings.inline_bytes:
+                blob = await _patiently(self._storage.put, item.payload, wanted)
+            if left is not None:
+                outputs = await self._collect(left, prepared, wanted)
         except (OutputError, UsageError) as error:
             reason = error.reason if isinstance(error, OutputError) else error.code
-            outcome, detail, payload, blob = Outcome.FAILED, error.explain(), b"", Digest(b"")
+            return item._replace(outcome=Outcome.FAILED, payload=b"", reason=reason, detail=error.explain())
         except (CorpGridError, OSError) as error:
-            log.warning("the result of task %d of %s cannot be stored: %s", done.index, prepared.job, error)
-            outcome, reason, detail = Outcome.CRASHED, _code(error), _explain(error)
-            payload, blob = b"", Digest(b"")
-        return Item(
-            index=done.index,
-            attempt=done.attempt,
-            epoch=Epoch(0),  # the queue knows under which lease it was taken
-            outcome=outcome,
-            payload=payload,
-            blob=blob,
-            reason=reason,
-            detail=detail,
-            seconds=done.seconds,
-            log=done.log,
-            log_dropped=done.log_dropped,
-            outputs=outputs,
-        )
+            log.warning("the result of task %d of %s cannot be stored: %s", item.index, prepared.job, error)
+            return item._replace(outcome=Outcome.CRASHED, payload=b"", reason=_code(error), detail=_explain(error))
+        return item._replace(payload=b"" if blob else item.payload, blob=blob, outputs=outputs)
 
     async def _collect(self, folder: Path, prepared: PreparedJob, wanted: Callable[[], bool]) -> tuple[OutputFile, ...]:
         self._staged += 1
@@ -223,6 +226,13 @@ class Slot:
     async def _close(self) -> None:
         self._replace_later()
         await asyncio.gather(*self._closing)
+
+
+def _item(done: Finished, epoch: Epoch) -> Item:
+    """What the scheduler is told of a task that needs nothing stored."""
+    # By position: this is done for every task, and names cost as much again.
+    index, attempt, outcome, payload, reason, detail, seconds, printed, dropped, _ = done
+    return Item(index, attempt, epoch, outcome, payload, _NO_BLOB, reason, detail, seconds, printed, dropped)
 
 
 async def _patiently(put: Callable[[T], Awaitable[Digest]], content: T, wanted: Callable[[], bool]) -> Digest:

@@ -16,7 +16,7 @@ import logging
 import secrets
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,13 +24,12 @@ from corpgrid.blobs.cloud_bucket import PART_BYTES, Bucket, Entry
 from corpgrid.blobs.cloud_marks import Marks, sharded
 from corpgrid.blobs.cloud_streams import begin, checked, chunks_of, digest_of_file, few_at_once, pieces, take
 from corpgrid.blobs.cloud_url import CloudPlace
+from corpgrid.blobs.lost import damaged, gone
 from corpgrid.domain.ids import DIGEST_BYTES, Digest, digest_text
 from corpgrid.errors import (
     ConfigError,
     ConflictError,
     CorpGridError,
-    DigestError,
-    NotFoundError,
     StoreError,
     UnavailableError,
 )
@@ -47,6 +46,7 @@ _DELETE_WITHIN_SECONDS = 30.0
 _CLOCK_GRAIN_SECONDS = 1.0
 _FORMAT = "format"
 _FORMAT_CONTENT = b"corpgrid.blobs/1\n"
+_OWNER = "grid"
 _BLOBS = "blobs"
 
 
@@ -61,37 +61,42 @@ class CloudBlobs:
     Args:
         bucket: where they stand.
         spool: a folder on a local disk, for streams whose digest is not known before their end.
+        grid: the id of the grid whose blobs they are; empty for any.
     """
 
-    def __init__(self, bucket: Bucket, spool: Path) -> None:
+    def __init__(self, bucket: Bucket, spool: Path, *, grid: str = "") -> None:
         self._bucket = bucket
+        self._grid = grid
         self._marks = Marks(bucket)
         self._spool = spool
         self._collected_to: str | None = None
 
     @classmethod
-    async def at(cls, place: CloudPlace, spool: Path) -> CloudBlobs:
+    async def at(cls, place: CloudPlace, spool: Path, *, grid: str = "") -> CloudBlobs:
         """The blobs in a bucket, which must be there; that it can be written, read and listed is tried at once.
 
         Raises:
-            ConfigError: the library for object stores is not installed, or a later version wrote what stands there.
+            ConfigError: the library for object stores is not installed, or what stands there is another grid's or was
+                written by a later version.
             StoreError: the bucket cannot be used, and this is why.
             UnavailableError: nobody answers.
         """
         bucket = Bucket(place)
-        try:
-            found, _ = await bucket.read(_FORMAT)
-        except FileNotFoundError:
-            found = _FORMAT_CONTENT
-        if found != _FORMAT_CONTENT:
-            raise ConfigError(
-                f"{place.name} is laid out in a way that this version does not know",
-                remedy="Use the version of CorpGrid that wrote it, or name another prefix in scheduler.blobs.",
-            )
+        await _require_known(bucket)
+        await _require_own(bucket, grid, take=True)
         await bucket.put(_FORMAT, _FORMAT_CONTENT)
         await anext(bucket.list(_BLOBS + "/"), None)
         await asyncio.to_thread(spool.mkdir, mode=0o700, parents=True, exist_ok=True)
-        return cls(bucket, spool)
+        return cls(bucket, spool, grid=grid)
+
+    @classmethod
+    async def check(cls, place: CloudPlace, *, grid: str = "") -> float:
+        """Raise what ``at`` would, but take no bucket that is nobody's; what the store's clock shows."""
+        bucket = Bucket(place)
+        await _require_known(bucket)
+        await _require_own(bucket, grid)
+        await anext(bucket.list(_BLOBS + "/"), None)
+        return await Marks(bucket).now()
 
     async def put(self, content: bytes) -> Digest:
         """Store bytes; storing many of them again sends nothing."""
@@ -196,7 +201,12 @@ class CloudBlobs:
         return await self._bucket.sign("PUT", _key(digest), ttl_seconds=ttl_seconds)
 
     async def collect(self, referenced: AsyncIterator[Digest], *, older_than_seconds: float) -> int:
-        """Delete blobs that nothing references and that are older than the grace time; how many."""
+        """Delete blobs that nothing references and that are older than the grace time; how many.
+
+        Raises:
+            ConfigError: another grid took this place meanwhile: what it needs is not known here.
+        """
+        await _require_own(self._bucket, self._grid, take=True)
         limit = await self._marks.now() - older_than_seconds - _CLOCK_GRAIN_SECONDS
         old = await self._old(limit)
         async for digest in referenced:
@@ -249,9 +259,7 @@ class CloudBlobs:
                 if not window or offset >= size_bytes:
                     return
         except FileNotFoundError:
-            raise NotFoundError(
-                f"there is no blob {digest_text(digest)}", remedy="Put it again; blobs that no job names are collected."
-            ) from None
+            raise gone(digest, self._bucket.place.name) from None
         finally:
             ahead.cancel()
             if ahead.done() and not ahead.cancelled():
@@ -270,10 +278,7 @@ class CloudBlobs:
             )
         assert found is not None, "it was just read"
         aside = await self._set_aside(digest, found)
-        raise DigestError(
-            f"the stored blob {digest_text(digest)} is damaged; it was moved to {aside}",
-            remedy="Put it again from where it came; check the store if it happens twice.",
-        )
+        raise damaged(digest, aside)
 
     async def _set_aside(self, digest: Digest, found: Entry) -> str:
         """Take a damaged blob out of its place, unless it was put anew; where it is now."""
@@ -317,6 +322,47 @@ class CloudBlobs:
                 return False  # the store is slow: the next collection looks again
             await self._bucket.delete([_key(digest)])
         return True
+
+
+async def _require_known(bucket: Bucket) -> None:
+    """Check that this version knows how a place is laid out.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    with suppress(FileNotFoundError):
+        if (await bucket.read(_FORMAT))[0] != _FORMAT_CONTENT:
+            raise ConfigError(
+                f"{bucket.place.name} is laid out in a way that this version does not know",
+                remedy="Use the version of CorpGrid that wrote it, or name another prefix in scheduler.blobs.",
+            )
+
+
+async def _require_own(bucket: Bucket, grid: str, *, take: bool = False) -> None:
+    """Check that a place is this grid's, for a collection of one grid would delete the blobs of all others.
+
+    Args:
+        bucket: the place.
+        grid: the id of this grid; empty for one that does not care.
+        take: let a place that is nobody's be this grid's from now on.
+
+    Raises:
+        ConfigError: it is another grid's.
+    """
+    if not grid:
+        return
+    try:
+        found = (await bucket.read(_OWNER))[0].decode(errors="replace").strip()
+    except FileNotFoundError:
+        if take:
+            await bucket.put(_OWNER, f"{grid}\n".encode())
+        return
+    if found != grid:
+        raise ConfigError(
+            f"{bucket.place.name} holds the blobs of the grid {found}, and this scheduler belongs to the grid {grid}",
+            remedy="Name a bucket or a prefix of this grid's own in scheduler.blobs (s3://bucket/its-name).  If the "
+            f"other grid is gone for good, delete the object `{_OWNER}` there.",
+        )
 
 
 def _digest_in(key: str) -> Digest | None:

@@ -92,7 +92,8 @@ def _split(url: str) -> SplitResult:
             remedy=f"Leave out all before the @; set {_ENVIRONMENT.get(parts.scheme, 'them in the environment')}.",
         )
     if parts.scheme not in _OPTIONS:
-        raise ConfigError(f"scheduler.blobs begins with {parts.scheme or 'no scheme'!r}", remedy=_FORM)
+        begins = f"begins with {parts.scheme}:" if parts.scheme else "is no URL: it begins with no scheme"
+        raise ConfigError(f"scheduler.blobs {begins}", remedy=_FORM)
     low, high = _BUCKET_CHARACTERS
     if not low <= len(parts.netloc) <= high:
         raise ConfigError(f"scheduler.blobs names a bucket that is not {low} to {high} characters long", remedy=_FORM)

@@ -19,9 +19,10 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from corpgrid.blobs.lost import gone
 from corpgrid.blobs.temporary import Temporary, abandoned, sync_folder
-from corpgrid.domain.ids import DIGEST_BYTES, Digest, digest_text
-from corpgrid.errors import NotFoundError, StoreError
+from corpgrid.domain.ids import DIGEST_BYTES, Digest
+from corpgrid.errors import StoreError
 
 _TEMPORARY = "tmp"
 _DAMAGED = "damaged"
@@ -85,9 +86,7 @@ class BlobFolder:
         """
         place = self.place(digest)
         if not place.exists():
-            raise NotFoundError(
-                f"there is no blob {digest_text(digest)}", remedy="Put it again; blobs that no job names are collected."
-            )
+            raise gone(digest, self.root)
         return place
 
     def set_aside(self, digest: Digest) -> Path:

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from corpgrid.blobs.folder import BlobFolder, file_digest
+from corpgrid.blobs.lost import damaged
 from corpgrid.blobs.temporary import Temporary
-from corpgrid.domain.ids import Digest, digest_text
-from corpgrid.errors import DigestError, StoreError
+from corpgrid.domain.ids import Digest
+from corpgrid.errors import StoreError
 from corpgrid.trust.digest import Hasher, equal, require_digest
 from corpgrid.trust.digest import digest as digest_of
 
@@ -205,10 +206,7 @@ class LocalBlobs:
     def _verify(self, digest: Digest, got: Digest) -> None:
         if not equal(digest, got):
             aside = self._folder.set_aside(digest)
-            raise DigestError(
-                f"the stored blob {digest_text(digest)} is damaged; it was moved to {aside}",
-                remedy="Put it again from where it came; check the disk if it happens twice.",
-            )
+            raise damaged(digest, aside)
 
     def _missing(self, digests: Sequence[Digest]) -> list[Digest]:
         with self._folder.translated():

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
-from corpgrid.domain.ids import Digest, digest_text
-from corpgrid.errors import NotFoundError
+from corpgrid.blobs.lost import gone
+from corpgrid.domain.ids import Digest
 from corpgrid.ports.host import Clock
 from corpgrid.trust.digest import digest as digest_of
 from corpgrid.trust.digest import require_digest
@@ -45,7 +45,7 @@ class MemoryBlobs:
         """All bytes."""
         content = self._contents.get(digest)
         if content is None:
-            raise NotFoundError(f"there is no blob {digest_text(digest)}", remedy="Put it again.")
+            raise gone(digest, "memory")
         return content
 
     async def open(self, digest: Digest, *, offset: int = 0) -> AsyncIterator[bytes]:

@@ -19,7 +19,7 @@ import click
 from corpgrid.cli.context import output_options
 from corpgrid.cli.render import Renderer, Style, to_json
 from corpgrid.config import Config, load_config
-from corpgrid.errors import ConfigError
+from corpgrid.errors import ConfigError, StoreError
 
 _OPEN_FOLDER = 0o711
 Work = Callable[[asyncio.Event], Coroutine[Any, Any, None]]
@@ -150,10 +150,30 @@ def scheduler_run(renderer: Renderer, *, with_parent: bool, config: Path | None,
 @config_options
 @output_options
 def scheduler_migrate(renderer: Renderer, *, config: Path | None, settings: Sequence[str]) -> None:
-    """Bring the store to the schema of this program; while no scheduler runs."""
+    """Bring the store to the schema of this program; on PostgreSQL while older schedulers run."""
     from corpgrid.compose.scheduler import migrate_store  # noqa: PLC0415 - gRPC takes long to import
 
     renderer.facts({"store": str(asyncio.run(migrate_store(read_config(config, settings))))}, name="store")
+
+
+@scheduler_group.command("backup")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--without-store", is_flag=True, help="The database is elsewhere, and was saved before.")
+@config_options
+@output_options
+def scheduler_backup(
+    renderer: Renderer, *, folder: Path, without_store: bool, config: Path | None, settings: Sequence[str]
+) -> None:
+    """Copy database, blobs and keys into a new FOLDER, while the scheduler runs; what is copied can take its place."""
+    from corpgrid.compose.backup import back_up  # noqa: PLC0415 - rarely needed
+
+    saved = back_up(read_config(config, settings), folder, without_store=without_store)
+    renderer.facts({**saved._asdict(), "damaged": len(saved.damaged)}, name="folder")
+    if saved.damaged:
+        raise StoreError(
+            f"{len(saved.damaged)} blobs of the grid are damaged and not in the backup, first {saved.damaged[0]}",
+            remedy="Take them from an earlier backup; check the disk.",
+        )
 
 
 @click.group("agent")

@@ -27,20 +27,34 @@ _SCENARIOS = ("calm", "liars", "forger", "laptops", "storm", "partition", "every
 @click.option("--hours", default=1.0, show_default=True, help="Virtual hours during which faults go on.")
 @click.option("--devices", default=12, show_default=True, help="Computers, the operator's own included.")
 @click.option("--tasks", default=300, show_default=True, help="Tasks of all jobs together, about.")
+@click.option("--schedulers", default=0, help="How many share one store; 0: as many as the scenario has.")
+@click.option("--wire", is_flag=True, help="Encode and decode every message, light ones too.")
 @output_options
-def sim(renderer: Renderer, *, name: str, seed: int, seeds: int, hours: float, devices: int, tasks: int) -> None:  # noqa: PLR0913 - its options
+def sim(  # noqa: PLR0913 - its options
+    renderer: Renderer,
+    *,
+    name: str,
+    seed: int,
+    seeds: int,
+    hours: float,
+    devices: int,
+    tasks: int,
+    schedulers: int,
+    wire: bool,
+) -> None:
     """Live through a scenario: production schedulers and agents, virtual time, faults from a seed."""
     from corpgrid.sim.report import simulate, total  # noqa: PLC0415 - the whole grid; `--help` must not wait for it
     from corpgrid.sim.scenarios import scenario  # noqa: PLC0415 - as above
 
-    chosen = scenario(name, hours=hours, devices=devices, tasks=tasks)
+    chosen = scenario(name, hours=hours, devices=devices, tasks=tasks, schedulers=schedulers, wire=wire)
+    again = f"--hours {hours:g} --devices {devices} --tasks {tasks}"
+    again += (f" --schedulers {schedulers}" if schedulers else "") + (" --wire" if wire else "")
     reports = []
     for number in range(seed, seed + seeds):
         reports.append(simulate(chosen, number))
         renderer.line(_line(reports[-1]))
         if reports[-1].violations:
-            command = f"corpgrid sim --scenario {name} --seed {number} --hours {hours:g} --devices {devices}"
-            _tell(reports[-1], f"{command} --tasks {tasks}")
+            _tell(reports[-1], f"corpgrid sim --scenario {name} --seed {number} {again}")
     facts: dict[str, Any] = total(reports)
     renderer.facts(facts, name="trace_hash")
     if facts["violations"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,33 +16,40 @@ from urllib.parse import urlsplit
 from corpgrid.blobs import cloud_url
 from corpgrid.blobs.cloud import CloudBlobs
 from corpgrid.blobs.local import LocalBlobs
+from corpgrid.compose import identity
+from corpgrid.compose.audit_key import audit_key_of
+from corpgrid.compose.clock import clock_of
 from corpgrid.compose.process import spare_the_collector, transport_limits
 from corpgrid.config import Config, SchedulerConfig
+from corpgrid.config.sections import DAY_SECONDS
 from corpgrid.domain import compare
 from corpgrid.domain.ids import DeviceId
 from corpgrid.domain.job import Comparator
 from corpgrid.domain.rules import GridRules
-from corpgrid.errors import ConfigError
 from corpgrid.host.clock import SystemClock
 from corpgrid.host.keyfiles import KeyFolder, load_keyring
 from corpgrid.ports.blobs import Blobs
+from corpgrid.ports.host import Clock
 from corpgrid.ports.store import Store
+from corpgrid.scheduler.admission import OF_TASKS
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.scheduler import Scheduler
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.stores.sqlite.store import SqliteStore
 from corpgrid.transport.address import parse
 from corpgrid.transport.dispatch import Dispatch
-from corpgrid.transport.grpc_server import GrpcServer, serving
+from corpgrid.transport.grpc_server import serving
 from corpgrid.trust.keys import Keyring
 from corpgrid.wire import data
 from corpgrid.wire.convert import batch_blobs, item_payload
 
-_KEY_BYTES = 32
+log = logging.getLogger(__name__)
+
 _SECRET_BYTES = 32
 _PRIVATE_FOLDER = 0o700
 _DATABASE = "grid.db"
-_GRID = "grid.id"
+_SWEEP_LATE_SECONDS = 2.0
+"""A grid that is at rest but for its sweeps is not out, even if one of them comes so late."""
 
 
 class Serving(NamedTuple):
@@ -60,24 +68,31 @@ async def running_scheduler(config: Config) -> AsyncIterator[Serving]:
         StoreError: the store cannot be opened.
     """
     settings = config.scheduler
-    clock = SystemClock()
-    store = await _open_store(settings, clock)
+    store, grid = await _open_store(settings, SystemClock())
     try:
-        blobs = await _open_blobs(settings)
-        scheduler = _scheduler(config, store, blobs, clock)
-        async with _serving(config, scheduler) as server:
-            yield Serving(address=server.address.target, failed=scheduler.failed)
+        blobs = await _open_blobs(settings, grid)
+        rules = _rules(config, await audit_key_of(store, settings.folder))
+        async with (
+            clock_of(store) as clock,
+            _serving(config, _scheduler(config, rules, store, blobs, clock)) as serving,
+        ):
+            yield serving
     finally:
         await store.close()
 
 
-def _scheduler(config: Config, store: Store, blobs: Blobs, clock: SystemClock) -> Scheduler:
+def _rules(config: Config, audit_key: bytes) -> GridRules:
     settings = config.scheduler
-    rules = GridRules(
-        audit_key=_audit_key(settings.folder / "audit.key"),
+    return GridRules(
+        audit_key=audit_key,
         agree=agree,
         settings=settings.agent_settings(config.limits),
+        outage_seconds=max(settings.outage_seconds, settings.sweep_seconds + _SWEEP_LATE_SECONDS),
     )
+
+
+def _scheduler(config: Config, rules: GridRules, store: Store, blobs: Blobs, clock: Clock) -> Scheduler:
+    settings = config.scheduler
     return Scheduler(
         store=store,
         blobs=blobs,
@@ -93,7 +108,7 @@ def _scheduler(config: Config, store: Store, blobs: Blobs, clock: SystemClock) -
 
 
 @asynccontextmanager
-async def _serving(config: Config, scheduler: Scheduler) -> AsyncIterator[GrpcServer]:
+async def _serving(config: Config, scheduler: Scheduler) -> AsyncIterator[Serving]:
     """Tick, sweep and serve within the block; then let who waits come home, and stop."""
     limits = transport_limits(config)
     dispatch = Dispatch(scheduler.agents, scheduler.grid, scheduler.blobs, limits)
@@ -101,7 +116,7 @@ async def _serving(config: Config, scheduler: Scheduler) -> AsyncIterator[GrpcSe
     try:
         async with serving(dispatch, parse(config.scheduler.listen), limits) as server:
             try:
-                yield server
+                yield Serving(address=server.address.target, failed=scheduler.failed)
             finally:
                 scheduler.drain()
     finally:
@@ -119,8 +134,11 @@ def scheduler_limits(config: Config) -> SchedulerLimits:
     return SchedulerLimits(
         queue_events=config.limits.queued_requests,
         sweep_seconds=settings.sweep_seconds,
-        outage_seconds=settings.outage_seconds,
+        keep_seconds=settings.keep_days * DAY_SECONDS,
         collect_grace_seconds=settings.blob_grace_seconds,
+        job_tasks=config.limits.job_tasks,
+        task_attempts=config.limits.task_attempts,
+        **{name: getattr(config.limits, name) for name in OF_TASKS},
     )
 
 
@@ -134,50 +152,42 @@ def _is_trusted(folder: Path, device: DeviceId) -> bool:
     return any(key.device_id == device for key in keyring.values())
 
 
-def _audit_key(path: Path) -> bytes:
-    """The secret of the audit coin; made once."""
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_bytes(secrets.token_bytes(_KEY_BYTES))
-    key = path.read_bytes()
-    if len(key) != _KEY_BYTES:
-        raise ConfigError(f"{path} is damaged", remedy="Delete it; a new one is made, and open audits are drawn anew.")
-    return key
-
-
 async def migrate_store(config: Config) -> str:
     """Bring the store to the schema of this program, and make it if it is not there; where it is.
 
+    Older schedulers may run meanwhile where they share a database.
+
     Raises:
-        StoreError: a scheduler has it open, or it cannot be read.
-        MigrationError: its schema is newer than this program.
+        StoreError: a scheduler has it for itself, or it cannot be read.
+        MigrationError: its schema is too new for this program.
     """
     settings = config.scheduler
-    store = await _open_store(settings, SystemClock())
+    store, _ = await _open_store(settings, SystemClock())
     await store.close()
     return urlsplit(settings.store).path.lstrip("/") if settings.store else str(settings.folder / _DATABASE)
 
 
-async def _open_store(config: SchedulerConfig, clock: SystemClock) -> Store:
-    """SQLite in the scheduler's folder, or the database that is named; the folder remembers whose that is."""
-    folder = config.folder
-    _make_private(folder)
+async def _open_store(config: SchedulerConfig, clock: Clock) -> tuple[Store, str]:
+    """SQLite in the scheduler's folder, or the database that is named; and the id of its grid."""
+    _make_private(config.folder)
     settings = StoreSettings(clock=clock, item_payload=item_payload, batch_blobs=batch_blobs)
     if not config.store:
-        return await SqliteStore.open(folder / _DATABASE, settings)
+        grid = identity.of_folder(config)
+        return await SqliteStore.open(config.folder / _DATABASE, settings), grid
     from corpgrid.stores.postgres.store import PostgresStore  # noqa: PLC0415 - its driver comes with the extra `postgres`
 
-    known = folder / _GRID
-    expected = known.read_text(encoding="ascii").strip() if known.exists() else ""
-    store = await PostgresStore.open(config.store, settings, expected_grid=expected)
-    known.write_text(f"{store.grid}\n", encoding="ascii")
-    return store
+    known = identity.remembered(config)
+    store = await PostgresStore.open(config.store, settings, expected_grid=known, new_grid=config.grid)
+    if not known:
+        identity.remember(config.folder, store.grid)
+        log.info("this scheduler belongs to the grid %s now folder=%s", store.grid, config.folder)
+    return store, store.grid
 
 
-async def _open_blobs(settings: SchedulerConfig) -> Blobs:
+async def _open_blobs(settings: SchedulerConfig, grid: str) -> Blobs:
     if not settings.blobs:
         return await LocalBlobs.at(settings.folder / "blobs")
-    return await CloudBlobs.at(cloud_url.parse(settings.blobs), settings.folder / "spool")
+    return await CloudBlobs.at(cloud_url.parse(settings.blobs), settings.folder / "spool", grid=grid)
 
 
 Ready = Callable[[str], None]

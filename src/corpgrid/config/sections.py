@@ -30,13 +30,15 @@ class SchedulerConfig:
     trusted_devices: Path = located(Path, "{config}/trusted_devices", "public keys of the operator's devices")
     listen: str = located(str, "{address}", "unix:PATH in a folder of mode 0700, or a loopback HOST:PORT")
     store: str = setting("", "URL of the database; empty: SQLite in the folder")
+    grid: str = setting("", "name of the grid; a database or bucket of another is refused; empty: what the folder says")
     blobs: str = setting("", "s3://BUCKET/PREFIX?endpoint=URL, gs:// or az://; empty: files in the folder")
     heartbeat_seconds: float = setting(5.0, "how often a working agent renews its leases", 0.05, 3600)
     lease_ttl_seconds: float = setting(20.0, "life of a lease; at least two heartbeats", 0.1, DAY_SECONDS)
     poll_wait_seconds: float = setting(20.0, "how long a poll that found no work is held open", 0.05, 3600)
     reconnect_window_seconds: float = setting(10.0, "time over which agents spread their reconnections", 0, 3600)
     sweep_seconds: float = setting(1.0, "how often leases that ran out are looked for", 0.01, 3600)
-    outage_seconds: float = setting(5.0, "a gap between ticks that extends every lease by the gap", 0.1, 3600)
+    outage_seconds: float = setting(5.0, "a gap without a tick of any scheduler that extends every lease", 0.1, 3600)
+    keep_days: float = setting(90.0, "how long results are kept after the end of their job; 0: for ever", 0, 36_500)
     blob_grace_seconds: float = setting(DAY_SECONDS, "how long a blob that nothing names is kept", 0)
 
     def agent_settings(self, limits: LimitsConfig) -> AgentSettings:

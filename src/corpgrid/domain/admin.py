@@ -11,7 +11,7 @@ from corpgrid.domain.events import Checkpointed, DeviceRegistered, DeviceSet, Jo
 from corpgrid.domain.ids import Epoch, OwnerId, SiteId, TaskKey, task_text
 from corpgrid.domain.intake import Intake, observed, quarantine
 from corpgrid.domain.job import TERMINAL, Counts, Job, JobState, TaskState
-from corpgrid.domain.leases import accepts, expired, extend, renew
+from corpgrid.domain.leases import accepts, expired, extend, outage_seconds, renew
 from corpgrid.domain.messages import AgentStatus, RegisterReply, Reply
 from corpgrid.domain.reputation import OutcomeKind
 from corpgrid.domain.rows import changed
@@ -191,16 +191,25 @@ def checkpointed(draft: Draft, event: Checkpointed) -> None:
         )
 
 
+def forgive_outage(draft: Draft, *, allowed_seconds: float) -> None:
+    """Extend every lease by the time in which no scheduler was there to renew it; before anything else of a tick.
+
+    Args:
+        draft: the tick.
+        allowed_seconds: a gap between ticks that is no outage.
+    """
+    view = draft.view
+    seconds = outage_seconds(now=view.now, last_tick=view.last_tick, allowed_seconds=allowed_seconds)
+    if seconds > 0.0:
+        draft.extend_leases_seconds = seconds
+        for lease in view.leases.values():
+            if lease.until > 0.0:  # else it was given up: it never reached its device
+                draft.put_lease(extend(lease, seconds))
+
+
 def sweep(draft: Draft, intake: Intake, event: Swept) -> None:
     """Time passed: end leases that ran out, wake due tasks, run a quarantined device's unchecked work again."""
-    if event.outage_seconds > 0:
-        draft.extend_leases_seconds = event.outage_seconds
-        for epoch in draft.view.leases:
-            # As this tick leaves it: one that ended a moment ago must not come back, nor one that never arrived.
-            lease = draft.lease(epoch)
-            if lease is not None and lease.until > 0.0:
-                draft.put_lease(extend(lease, event.outage_seconds))
-        return
+    draft.replies[event.ticket] = draft.extend_leases_seconds
     for epoch in draft.view.expired:
         _expire(draft, intake, epoch)
     for key in draft.view.due:

@@ -123,7 +123,7 @@ def _groups(draft: Draft, rules: GridRules, *, most: int) -> dict[_Group, list[T
     """Tasks that want a device, by who may take them."""
     groups: dict[_Group, list[Task]] = {}
     fresh: dict[JobId, list[Task]] = {}
-    present = sum(presence.active for presence in draft.view.owners.values())
+    present = -1  # counted when it is asked for: most ticks offer nothing that was tried before
     for key in draft.ready(most):
         task = draft.task(key)
         if task is None or task.open == 0 or task.state not in _PLACEABLE:
@@ -134,6 +134,8 @@ def _groups(draft: Draft, rules: GridRules, *, most: int) -> dict[_Group, list[T
         elif (job := draft.job(task.job)) is None or job.state is not JobState.RUNNING:
             continue
         elif task.attempts:
+            if present < 0:
+                present = sum(presence.active for presence in draft.view.owners.values())
             groups.setdefault(_group_of(draft, task, present, rules), []).append(task)
         else:
             trusted_only = draft.spec(job.id).verify.mode is VerifyMode.TRUSTED

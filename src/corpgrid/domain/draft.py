@@ -56,6 +56,7 @@ class Draft:
         self._changed_attempts: dict[tuple[TaskKey, int], Attempt] = {}
         self._new_attempts: dict[tuple[TaskKey, int], Attempt] = {}
         self._leases: dict[Epoch, Lease] = {}
+        self._epochs: dict[DeviceId, dict[Epoch, None]] | None = None
         self._devices: dict[DeviceId, Device] = {}
         self._standings: dict[tuple[DeviceId, Digest], Standing] = {}
 
@@ -238,12 +239,18 @@ class Draft:
     def put_lease(self, lease: Lease) -> None:
         """Change or add a lease; with nothing remaining it is gone."""
         self._leases[lease.epoch] = lease
+        if self._epochs is not None:
+            self._epochs.setdefault(lease.device, {})[lease.epoch] = None
 
     def leases_of(self, device: DeviceId) -> list[Lease]:
         """The leases that a device holds; those of the view are complete for the devices that were needed."""
-        epochs = dict.fromkeys([*self.view.leases, *self._leases])
-        found = (self.lease(epoch) for epoch in epochs)
-        return [lease for lease in found if lease is not None and lease.device == device]
+        if self._epochs is None:
+            # Once a tick: a large one asks for the leases of thousands of devices.
+            self._epochs = {}
+            for lease in (*self.view.leases.values(), *self._leases.values()):
+                self._epochs.setdefault(lease.device, {})[lease.epoch] = None
+        found = map(self.lease, self._epochs.get(device, ()))
+        return [lease for lease in found if lease is not None]
 
     def grant_epoch(self) -> Epoch:
         """An epoch that no lease ever had."""

@@ -78,6 +78,7 @@ class View:
 
     Attributes:
         now: the store's time, seconds since the epoch.
+        last_tick: when a tick, of any scheduler, last committed; 0 for a new store.
         next_epoch: the first epoch that no lease ever had; the tick may use it and those after it.
         next_batch: the same for stored batches.
         specs: the specification of every job in ``jobs``.
@@ -88,12 +89,15 @@ class View:
         tainted: keys of provisional tasks whose accepted result came from a quarantined or revoked device.
         tainted_jobs: running jobs that still have any such task, whether or not it is in ``tainted``.
         owners: who is there.
+        leads: False where another scheduler has taken the lead from the one that reads this: then nothing may be done
+            that only one does.  A store looks that up for a sweep.
         payloads: (batch, position) to encoded result, for attempts of tasks in ``tasks`` that returned, where the job's
             comparator looks inside results.
         standings: of the devices in ``devices`` and the bundles of ``jobs``.
     """
 
     now: float
+    last_tick: float = 0.0
     next_epoch: int = 1
     next_batch: int = 1
     jobs: Mapping[JobId, Job] = field(default_factory=dict)
@@ -108,6 +112,7 @@ class View:
     tainted: tuple[TaskKey, ...] = ()
     tainted_jobs: frozenset[JobId] = frozenset()
     owners: Mapping[OwnerId, OwnerPresence] = field(default_factory=dict)
+    leads: bool = True
     payloads: Mapping[tuple[int, int], bytes] = field(default_factory=dict)
     standings: Mapping[tuple[DeviceId, Digest], Standing] = field(default_factory=dict)
 
@@ -190,6 +195,7 @@ class Effects:
     checkpoints: tuple[Checkpoint, ...] = ()
     audit: tuple[AuditEntry, ...] = ()
     extend_leases_seconds: float = 0.0
-    """Added to ``until`` of every lease that is in the store: the scheduler was away that long."""
+    """Added to ``until`` of every lease that is in the store: no scheduler ticked for so long."""
     replies: Mapping[int, object] = field(default_factory=dict)
-    """Ticket to answer, sent after the commit: a ``Reply``, ``RegisterReply``, ``Job``, ``Device`` or an error."""
+    """Ticket to answer, sent after the commit: a ``Reply``, ``RegisterReply``, ``Job``, ``Device``, the seconds of an
+    outage (``Swept``) or an error."""

@@ -107,8 +107,9 @@ class Swept:
     """Time passed: leases may have run out, waiting tasks may be due, a quarantined device's work may be open."""
 
     ticket: int = 0
-    outage_seconds: float = 0.0
-    """How long no scheduler was there: leases are extended by it, so that a restart does not re-run the fleet."""
+    started: bool = False
+    """Whether its scheduler has just come up: then any gap since the last tick is an outage, so that a restart does not
+    re-run the fleet."""
 
 
 Event = (

@@ -1,9 +1,9 @@
 """One tick of the grid: everything that happened, decided at once, as a pure function.
 
 ``need`` says which rows the events touch; the store reads them; ``decide`` says how they shall be and what everybody is
-told.  The order within a tick is fixed: devices that come, results that come back, time, people's commands, new jobs,
-then placement, then jobs that can close.  Placement comes after everything that makes room or work, so that one round
-trip brings results and takes new work.
+told.  The order within a tick is fixed: an outage of the grid is forgiven, then come devices, results that come back,
+time, people's commands, new jobs, then placement, then jobs that can close.  Placement comes after everything that
+makes room or work, so that one round trip brings results and takes new work.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ def decide(view: View, events: Sequence[Event], *, rng: Random, rules: GridRules
     A ``Polled`` event whose ticket has no reply stays parked: it is to be asked again when something changed.
     """
     draft = Draft(view)
+    started = any(isinstance(event, Swept) and event.started for event in events)
+    admin.forgive_outage(draft, allowed_seconds=0.0 if started else rules.outage_seconds)
     intake = Intake(draft, rules)
     polls: list[tuple[Polled, Reply]] = []
     for event in events:

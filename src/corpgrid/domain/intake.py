@@ -1,8 +1,8 @@
 """What comes back: each ended attempt changes its task as ``verification.judge`` says, and its device's reputation.
 
 * A result counts only if its attempt is still live under the device and epoch that bring it (the fencing token).
-* A device that is found wrong is quarantined at once; its results in the same batch are not taken, and what it
-  committed before and nobody checked is run again (``admin.sweep``).
+* A device that is found wrong is quarantined at once; its results in the same batch are not taken, and do it no credit;
+  what it committed before and nobody checked is run again (``admin.sweep``).
 * Only verified outcomes move correctness; lost leases and dead runners move availability.
 """
 
@@ -70,7 +70,7 @@ class Intake:
         return counted
 
     def _take_items(self, device: DeviceId, batch: Batch, number: int) -> tuple[int, int]:
-        """Take what the batch brings; how many items counted, and how many of them are results."""
+        """Take what the batch brings; how many items counted, and how many of them are results that were taken."""
         counted = returned = 0
         barred = device in self._barred
         plain = None if barred else PlainResults.of(self.draft, self._audits, device, batch, self._given(batch.job))
@@ -79,7 +79,8 @@ class Intake:
                 self._ended[item.epoch] += 1
             elif self._take_item(device, batch, item, number, position):
                 counted += 1
-                returned += item.outcome is Outcome.RESULT
+                returned += item.outcome is Outcome.RESULT and not barred
+            barred = barred or device in self.draft.quarantined
         taken = plain.close() if plain is not None else 0
         return counted + taken, returned + taken
 

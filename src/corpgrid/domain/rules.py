@@ -24,6 +24,8 @@ class GridRules:
         grant_tasks: tasks in one grant.
         ready_tasks: ready tasks that one tick looks at, beyond what the waiting devices want.
         seen_within_seconds: a device that was not heard of for so long is not there.
+        outage_seconds: a gap between ticks, of all schedulers together, by which every lease is extended; it must be
+            longer than the time between two sweeps.
         dispute_seconds: how long a disputed task waits for somebody who has no copy of it; then it fails, and its job
             can end.
     """
@@ -36,4 +38,5 @@ class GridRules:
     grant_tasks: int = 512
     ready_tasks: int = 64
     seen_within_seconds: float = 60.0
+    outage_seconds: float = 5.0
     dispute_seconds: float = 3600.0

@@ -6,7 +6,8 @@ which order they came.  It knows nothing of leases or rows; ``domain.intake`` ca
 * **none, trusted**: the first result stands.
 * **audit** (the default): the first result is *committed*; only then is it decided, by a keyed coin that no device can
   foresee, whether somebody of another owner does the task again.  If the two agree the result is final.  If not, more
-  copies are run until two agree; whoever is not among those who agree has lied, or is broken.
+  copies are run until two agree; whoever is not among those who agree has lied, or is broken.  Where a result was
+  rejected before, the next one is audited whatever the coin says: a friend of the liar may have known to ask for it.
 * **quorum**: a canonical result matches at least ``min_copies // 2 + 1`` copies; no reply is not an error.
 * **tiers**: the number of copies follows the reputation of the device that answered first; a majority of them decides.
 
@@ -96,14 +97,17 @@ def judge(
         given: the rest of what must be known.
     """
     valid = [attempt for attempt in attempts if attempt.state in _VALID]
-    verdict = _judge_results(policy, valid, copies_out, given)
-    if verdict.final or (copies_out and not verdict.want):
+    doubted = any(attempt.state is AttemptState.REJECTED for attempt in attempts)
+    verdict = _judge_results(policy, valid, copies_out, given, doubted=doubted)
+    if verdict.final or not verdict.want:
         return verdict
-    if verdict.want and (reason := _exhausted(policy, limits, attempts)):
-        if verdict.accepted >= 0 and len(valid) == 1 and given.trusted(valid[0].device):
-            return Verdict(accepted=verdict.accepted, final=True)
-        return Verdict(failed=reason)
-    return verdict
+    left = _copies_left(policy, attempts, copies_out)
+    reason = _failed_too_often(policy, limits, attempts) or ("" if left or copies_out else _no_copy_left(valid))
+    if not reason:
+        return verdict._replace(want=min(verdict.want, left))
+    if verdict.accepted >= 0 and len(valid) == 1 and given.trusted(valid[0].device):
+        return Verdict(accepted=verdict.accepted, final=True)
+    return Verdict(failed=reason)
 
 
 def unchecked(policy: VerifyPolicy, attempt: Attempt, given: Circumstances) -> Verdict | None:
@@ -114,10 +118,13 @@ def unchecked(policy: VerifyPolicy, attempt: Attempt, given: Circumstances) -> V
     """
     if policy.mode in _COMPARING:
         return None
-    return _judge_results(policy, [attempt], 0, given._replace(audit_due=lambda _: False))
+    return _judge_results(policy, [attempt], 0, given._replace(audit_due=lambda _: False), doubted=False)
 
 
-def _judge_results(policy: VerifyPolicy, valid: list[Attempt], copies_out: int, given: Circumstances) -> Verdict:
+def _judge_results(
+    policy: VerifyPolicy, valid: list[Attempt], copies_out: int, given: Circumstances, *, doubted: bool
+) -> Verdict:
+    """The verdict on the results that are there; ``doubted``: another was rejected before."""
     if not valid:
         wanted = initial_copies(policy) if policy.mode is VerifyMode.QUORUM else 1
         return Verdict(want=max(wanted - copies_out, 0))
@@ -125,7 +132,7 @@ def _judge_results(policy: VerifyPolicy, valid: list[Attempt], copies_out: int, 
         case VerifyMode.NONE | VerifyMode.TRUSTED:
             return Verdict(accepted=valid[0].number, final=True)
         case VerifyMode.AUDIT:
-            return _judge_audit(valid, copies_out, given)
+            return _judge_audit(valid, copies_out, given, doubted=doubted)
         case VerifyMode.QUORUM:
             matches = policy.min_copies // 2 + 1
             return _judge_majority(valid, copies_out, given, wanted=policy.target_copies, matches=matches)
@@ -134,20 +141,20 @@ def _judge_results(policy: VerifyPolicy, valid: list[Attempt], copies_out: int, 
             return _judge_majority(valid, copies_out, given, wanted=wanted, matches=wanted // 2 + 1)
 
 
-def _judge_audit(valid: list[Attempt], copies_out: int, given: Circumstances) -> Verdict:
+def _judge_audit(valid: list[Attempt], copies_out: int, given: Circumstances, *, doubted: bool) -> Verdict:
     if len(valid) == 1:
-        return _commit(valid[0], copies_out, given)
+        return _commit(valid[0], copies_out, given, doubted=doubted)
     agreed = largest_agreement(valid, given)
     if len(agreed) >= AGREE_MIN:
         return Verdict(accepted=agreed[0], final=True, winners=agreed, losers=_others(valid, agreed))
     return Verdict(accepted=valid[0].number, want=0 if copies_out else 1, purpose=Purpose.ARBITER)
 
 
-def _commit(attempt: Attempt, copies_out: int, given: Circumstances) -> Verdict:
+def _commit(attempt: Attempt, copies_out: int, given: Circumstances, *, doubted: bool) -> Verdict:
     """One result is there: final at once, or provisional with or without an audit."""
     if given.trusted(attempt.device) and given.alone(attempt):
         return Verdict(accepted=attempt.number, final=True)
-    due = attempt.state is AttemptState.ACCEPTED or given.audit_due(attempt)
+    due = attempt.state is AttemptState.ACCEPTED or given.audit_due(attempt) or doubted
     return Verdict(accepted=attempt.number, want=1 if due and not copies_out else 0, purpose=Purpose.AUDIT)
 
 
@@ -187,17 +194,24 @@ def _others(valid: Sequence[Attempt], agreed: Sequence[int]) -> tuple[int, ...]:
     return tuple(attempt.number for attempt in valid if attempt.number not in agreed)
 
 
-def _exhausted(policy: VerifyPolicy, limits: Limits, attempts: Sequence[Attempt]) -> str:
-    """Why no more copies may be sent out, or empty."""
+def _failed_too_often(policy: VerifyPolicy, limits: Limits, attempts: Sequence[Attempt]) -> str:
+    """Why a task fails that failed so often, or empty."""
     failures = [attempt for attempt in attempts if attempt.state in _COUNTED]
     allowed = policy.max_error if policy.mode is VerifyMode.QUORUM else limits.max_attempts
-    if len(failures) >= allowed:
-        return failures[-1].reason or failures[-1].state.value
-    spent = sum(1 for attempt in attempts if attempt.state not in _UNCOUNTED and attempt.state not in LIVE)
-    if spent >= policy.max_total:
-        returned = sum(1 for attempt in attempts if attempt.state in _VALID)
-        return "no_agreement" if returned >= AGREE_MIN else "max_total"
-    return ""
+    if not failures or len(failures) < allowed:
+        return ""
+    return failures[-1].reason or failures[-1].state.value
+
+
+def _copies_left(policy: VerifyPolicy, attempts: Sequence[Attempt], copies_out: int) -> int:
+    """How many more copies ``max_total`` allows beyond those that are out."""
+    spent = sum(attempt.state not in _UNCOUNTED and attempt.state not in LIVE for attempt in attempts)
+    return max(policy.max_total - spent - copies_out, 0)
+
+
+def _no_copy_left(valid: Sequence[Attempt]) -> str:
+    """Why a task fails that may have no more copies."""
+    return "no_agreement" if len(valid) >= AGREE_MIN else "max_total"
 
 
 def initial_copies(policy: VerifyPolicy) -> int:

@@ -13,6 +13,8 @@ from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 
 Decide = Callable[[View], Effects]
+COLLECTED = "job.collected"
+"""The line of the audit log after which nothing but rows is left of a job (``Store.collect``)."""
 
 
 class StoredResult(NamedTuple):
@@ -29,7 +31,7 @@ class StoredResult(NamedTuple):
 
 
 class Store(Protocol):
-    """All state of the grid.  ``transact`` is the only way to change it."""
+    """All state of the grid.  What the rules change they change by ``transact``; ``collect`` throws away."""
 
     @property
     def shared(self) -> bool:
@@ -47,6 +49,20 @@ class Store(Protocol):
             StaleError: another writer changed the rows in between; nothing was changed, and the caller tries again.
             StoreError: the store failed (disk full, connection lost); nothing was changed.
         """
+
+    async def lead(self) -> bool:
+        """Try to have the lead, or to keep it; whether this scheduler has it now.
+
+        At most one of those that share the store has it, and it is lost by who does not ask again for some seconds.
+        What a former leader still writes as such is left out (``View.leads``).
+
+        Raises:
+            StoreError: nobody can tell; until that is over, it has not.
+            MigrationError: the store was migrated beyond this program, which must stop.
+        """
+
+    async def upkeep(self) -> None:
+        """What the store wants done every minute by who has the lead, such as noting how the grid stands."""
 
     async def job(self, job: JobId) -> Job | None:
         """One job, or None."""
@@ -92,8 +108,19 @@ class Store(Protocol):
     async def audit_log(self, *, subject: str = "", after: int = 0, limit: int = 1_000) -> list[tuple[int, AuditEntry]]:
         """Numbered lines of the audit log, oldest first."""
 
-    async def referenced(self) -> AsyncIterator[Digest]:
-        """Every digest that a live row names; garbage collection keeps these."""
+    async def referenced(self, *, ended_after: float = 0.0) -> AsyncIterator[Digest]:
+        """Every digest that a row of a live job names; garbage collection keeps these.
+
+        A job is live while it runs, and if it ended at ``ended_after`` or later.  One digest may come more than once.
+        """
+
+    async def collect(self, *, ended_before: float, now: float) -> int:
+        """Throw away what jobs that ended before brought: signed batches, blobs in their rows, checkpoints.
+
+        What is known of them stays: job, tasks, attempts, the signed specification.  Each job gets a line ``COLLECTED``
+        in the audit log, dated ``now``, before anything of it is gone, and once.  No tick waits for long: this is many
+        small transactions.  Returns how many jobs got their line.
+        """
 
     async def last_seen(self) -> float:
         """When a tick last committed, seconds since the epoch; 0 for a new store."""

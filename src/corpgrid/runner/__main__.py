@@ -95,13 +95,13 @@ class Runner:
     def _run(self, tasks: list[list[Any]]) -> None:
         execution = self._execution
         assert execution is not None, "the agent loads before it runs"
-        for index, attempt, item in tasks:
+        for count, (index, attempt, item) in enumerate(tasks, start=1):
             done = execution.run(index, attempt, item)
             if os.getpid() != self._pid:
                 os._exit(0)  # the task forked, and its child came back: one of them goes on
             _flush_streams()
             os.write(self._log, b"%b%d.%d\0\n" % (self._mark, index, attempt))
-            self._outbox.add(done)
+            self._outbox.add(done, more=count < len(tasks))
         self._outbox.flush()
 
 
@@ -132,7 +132,11 @@ def _frames(control_in: int) -> Iterator[Frame]:
 
 
 def _flush_streams() -> None:
-    """What the job printed must be in the log before the mark; the job may have broken its streams."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BaseException):
-            stream.flush()
+    """What the job printed must be in the log before the mark."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BaseException:  # noqa: BLE001 - the job may have broken its streams: each for itself then
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(BaseException):
+                stream.flush()

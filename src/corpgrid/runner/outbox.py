@@ -1,7 +1,8 @@
 """Results on their way to the agent: many in one frame, and none of them late.
 
 A frame leaves when the list of tasks is finished, when ``FLUSH_BYTES`` are gathered, or ``FLUSH_SECONDS`` after its
-first record; the last by a thread of its own, because the next task may run for hours.
+first record; the last by a thread of its own, because the next task may run for hours.  Where no task is next, nobody
+wakes that thread: a single short task would pay more for it than for all else.
 """
 
 from __future__ import annotations
@@ -35,15 +36,15 @@ class Outbox:
             self._flush()
             self._write(frame)
 
-    def add(self, record: Done) -> None:
-        """Take a record; it leaves within ``FLUSH_SECONDS``."""
+    def add(self, record: Done, *, more: bool) -> None:
+        """Take a record; it leaves within ``FLUSH_SECONDS``, or with ``flush`` where no ``more`` tasks follow it."""
         with self._lock:
             first = not self._records
             self._records.append(record)
             self._bytes += _RECORD_BYTES + len(record.payload) + len(record.detail)
             if self._bytes >= FLUSH_BYTES:
                 self._flush()
-        if first:
+        if first and more:
             self._gathering.set()
 
     def flush(self) -> None:

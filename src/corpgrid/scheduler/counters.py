@@ -35,6 +35,8 @@ class Counters:
     results_served: int = 0
     sweeps: int = 0
     blobs_collected: int = 0
+    jobs_collected: int = 0
+    """Jobs that ended so long ago that only their rows are left, since they were looked at."""
     blob_bytes_in: int = 0
     """Of blobs that came through this scheduler, submissions and results apart."""
     blob_bytes_out: int = 0

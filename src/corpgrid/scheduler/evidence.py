@@ -4,20 +4,23 @@
   what is acknowledged must be readable.
 * What was verified is kept, the least lately used go first: by its bytes, and once it is committed by its number.  A
   stored batch that equals a verified one is that one; any other is verified before anything of it is shown.
+* What was committed is at hand for a while only: then the store is asked whether it still has it.
+* A batch that is not there was thrown away because its job ended long ago, and then the audit log says so; or it is
+  lost.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from corpgrid.domain.effects import StoredBatch
-from corpgrid.domain.ids import DeviceId, Digest, digest_text
+from corpgrid.domain.ids import DeviceId, Digest, JobId, digest_text
 from corpgrid.domain.messages import AgentStatus, Batch
-from corpgrid.errors import ConflictError, CorpGridError, DigestError, RefusedError
+from corpgrid.errors import CollectedError, ConflictError, CorpGridError, DigestError, RefusedError
 from corpgrid.ports.blobs import Blobs
-from corpgrid.ports.store import Store
+from corpgrid.ports.store import COLLECTED, Store
 from corpgrid.scheduler.counters import Counters
 from corpgrid.scheduler.recent import Recent
 from corpgrid.trust.keys import PublicKey
@@ -28,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _THREAD_BYTES = 256 << 10
 """Above this, hashing is worth a hop to a thread, which it runs in without holding up the loop."""
+_AT_HAND_SECONDS = 60.0
+"""A reader who follows a job asks for what was committed just now."""
 
 
 class Evidence:
@@ -45,13 +50,14 @@ class Evidence:
         self._blobs = blobs
         self._counters = counters
         self._recent: Recent[bytes, Batch] = Recent(keep_bytes)
-        self._committed: Recent[int, Batch] = Recent(keep_bytes)
+        self._committed: Recent[int, tuple[Batch, float]] = Recent(keep_bytes)
 
     def note(self, stored: StoredBatch) -> None:
         """A batch was committed under its number: whoever reads it next need not ask the store."""
         batch = self._recent.get(stored.content)
         if batch is not None:
-            self._committed.put(stored.number, batch, size_bytes=len(stored.content))
+            until = asyncio.get_running_loop().time() + _AT_HAND_SECONDS
+            self._committed.put(stored.number, (batch, until), size_bytes=len(stored.content))
 
     async def admit(self, status: AgentStatus, batches: Sequence[Batch], key: PublicKey) -> tuple[Batch, ...]:
         """The batches of a request, verified.
@@ -75,17 +81,30 @@ class Evidence:
         self._counters.items_verified += sum(len(batch.items) for batch in verified)
         return verified
 
-    async def read(self, numbers: Iterable[int]) -> Mapping[int, Batch]:
-        """Stored batches by number, verified.
+    async def read(self, job: JobId, numbers: Iterable[int]) -> Mapping[int, Batch]:
+        """Stored batches of a job by number, verified.
 
         Raises:
-            TrustError: what is stored is not what its device signed.
+            CollectedError: they were thrown away, because the job ended long ago.
+            TrustError: what is stored is not what its device signed, or it is lost.
         """
-        wanted = set(numbers)
-        found = {number: batch for number in wanted if (batch := self._committed.get(number)) is not None}
+        wanted, now = set(numbers), asyncio.get_running_loop().time()
+        at_hand = {number: known for number in wanted if (known := self._committed.get(number)) is not None}
+        found = {number: batch for number, (batch, until) in at_hand.items() if now < until}
         beyond = sorted(wanted - found.keys())
         stored = await self._store.batches(beyond) if beyond else {}
+        if len(stored) < len(beyond):
+            raise await self._gone(job, [number for number in beyond if number not in stored])
         return found | {number: await self._from_store(number, content) for number, content in stored.items()}
+
+    async def _gone(self, job: JobId, numbers: Collection[int]) -> CorpGridError:
+        """Why batches are not there."""
+        if any(line.kind == COLLECTED for _, line in await self._store.audit_log(subject=job)):
+            return CollectedError(f"the results of job {job} are kept no more: it ended too long ago")
+        return DigestError(
+            f"the store has lost {len(numbers)} batches of job {job}, first {min(numbers)}",
+            remedy="The store is damaged: restore it from a backup.",
+        )
 
     async def _from_store(self, number: int, content: bytes) -> Batch:
         batch = self._recent.get(content)

@@ -1,10 +1,12 @@
-"""Every blob that a job needs, those included that only other blobs name.
+"""Every blob that a job needs, those included that only other blobs name; and which blobs are needed at all.
 
 A job's specification names its bundle, its page list and its inputs; the page list names the pages of arguments, and
 the bundle's manifest the wheels of its environment.  A job is admitted only if all of them are stored, and while it
 runs none of them may be collected.  What was found to be stored counts as put at that moment (``Blobs.missing``), so
 that no collection under way takes it from a job that is being admitted; and because a collection leaves alone what was
 put lately, the blobs of job after job with the same code are not looked for each time.
+
+When a job has ended, what it brought is needed for as long as it is kept; then its blobs are as if nothing named them.
 """
 
 from __future__ import annotations
@@ -89,13 +91,17 @@ class Footprints:
         pages = check_page_list(spec.arguments, page_list)
         return [*pages, *(await self._bundle(spec.bundle)).wheels]
 
-    async def live(self, store: Store) -> AsyncIterator[Digest]:
+    async def live(self, store: Store, *, ended_after: float = 0.0) -> AsyncIterator[Digest]:
         """Every blob that must not be collected; one may come more than once.
+
+        Args:
+            store: where jobs are.
+            ended_after: what jobs brought that ended before is not kept.
 
         Raises:
             CorpGridError: a running job's blobs cannot be read, so that it is not known what it needs.
         """
-        async for digest in await store.referenced():
+        async for digest in await store.referenced(ended_after=ended_after):
             yield digest
         for job in await store.jobs(states=[JobState.RUNNING], limit=_MANY_JOBS):
             envelope = await store.envelope(job.id)

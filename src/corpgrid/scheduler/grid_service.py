@@ -24,6 +24,7 @@ from corpgrid.ports.blobs import Blobs
 from corpgrid.ports.host import Clock
 from corpgrid.ports.store import Store
 from corpgrid.scheduler import explain
+from corpgrid.scheduler.admission import require_within
 from corpgrid.scheduler.footprint import Footprints, Keys
 from corpgrid.scheduler.job_blobs import split
 from corpgrid.scheduler.limits import SchedulerLimits
@@ -89,6 +90,7 @@ class GridService(DirectBlobs):
     async def submit_job(self, envelope: bytes, *, blobs: Sequence[bytes] = ()) -> Job:
         """Store what came with a job, then the job; what is small and its alone goes into its rows."""
         job = verify_job(envelope, keyring=self._keys(), now=self._clock.now())
+        require_within(job.spec, self._limits)
         if len(blobs) > self._limits.submit_blobs:
             raise LimitError("submit_blobs", limit=self._limits.submit_blobs, got=len(blobs), what="the job's blobs")
         attached, shared = split(job.spec, {digest(content): content for content in blobs})

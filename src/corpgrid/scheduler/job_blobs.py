@@ -13,7 +13,7 @@ from pathlib import Path
 
 from corpgrid.domain.ids import Digest
 from corpgrid.domain.job import JobSpec
-from corpgrid.errors import NotFoundError
+from corpgrid.errors import NotFoundError, StaleError
 from corpgrid.ports.blobs import Blobs
 from corpgrid.ports.store import Store
 from corpgrid.scheduler.counters import Counters
@@ -118,8 +118,19 @@ class JobBlobs:
         return url
 
     async def collect(self, referenced: AsyncIterator[Digest], *, older_than_seconds: float) -> int:
-        """Delete stored blobs that nothing references."""
-        return await self._blobs.collect(referenced, older_than_seconds=older_than_seconds)
+        """Delete stored blobs that nothing references; only for the scheduler that leads."""
+        return await self._blobs.collect(self._led(referenced), older_than_seconds=older_than_seconds)
+
+    async def _led(self, referenced: AsyncIterator[Digest]) -> AsyncIterator[Digest]:
+        """What is referenced; whoever slept over the reading of it deletes nothing.
+
+        Raises:
+            StaleError: another scheduler leads by now.
+        """
+        async for digest in referenced:
+            yield digest
+        if not await self._store.lead():
+            raise StaleError("another scheduler leads now", remedy="Nothing is amiss: it goes on with this.")
 
     async def _counted(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         async for chunk in chunks:

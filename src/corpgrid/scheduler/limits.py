@@ -25,10 +25,17 @@ class SchedulerLimits:
         submit_blobs: blobs that may come with a job.
         evidence_bytes: verified batches that are kept at hand.
         sweep_seconds: how often leases and waiting tasks are looked at while a job runs.
-        collect_seconds: how often blobs that nothing names are collected; 0 is never.
-        collect_grace_seconds: how old such a blob must be.
-        outage_seconds: a gap between sweeps that is an outage of the scheduler (it was suspended, its store failed).
-        outage_longest_seconds: the longest outage by which leases are extended.
+        keep_seconds: for how long what a job brought is kept after its end; 0 is for ever.
+        collect_seconds: how often what is kept no more is collected, at least; 0 is never.
+        collect_grace_seconds: how old a blob must be that nothing names.
+        job_tasks: tasks of one job; this and the rest is what a job may ask for (``admission``).
+        task_attempts: attempts that a job may allow a task.
+        wall_seconds: run time of one task.
+        memory_bytes: memory of one task.
+        processes: processes and threads of one task.
+        output_bytes: all files that one task leaves; ``output_files`` their number, ``output_depth`` their folders'.
+        log_bytes: what is kept of what one task printed.
+        result_bytes: one encoded result.
     """
 
     queue_events: int = 20_000
@@ -46,7 +53,16 @@ class SchedulerLimits:
     submit_blobs: int = 64
     evidence_bytes: int = 64 << 20
     sweep_seconds: float = 1.0
+    keep_seconds: float = 90 * 86_400.0
     collect_seconds: float = 3_600.0
     collect_grace_seconds: float = 86_400.0
-    outage_seconds: float = 5.0
-    outage_longest_seconds: float = 86_400.0
+    job_tasks: int = 10_000_000
+    task_attempts: int = 100
+    wall_seconds: float = 604_800.0
+    memory_bytes: int = 1 << 40
+    processes: int = 4_096
+    output_bytes: int = 64 << 30
+    output_files: int = 100_000
+    output_depth: int = 64
+    log_bytes: int = 16 << 20
+    result_bytes: int = 256 << 20

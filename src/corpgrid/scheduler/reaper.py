@@ -1,9 +1,10 @@
-"""What happens because time passes: leases that ran out, tasks that are due, blobs that nothing names.
+"""What happens because time passes: leases that ran out, tasks that are due, jobs and blobs that are kept no more.
 
 Rules:
 * Only while a job runs can a lease run out or a task wait; an idle grid is left alone.
-* A scheduler that comes up, or wakes from a sleep, or gets its store back, extends every lease by the time that it was
-  not there, before anything is swept: its own absence is nobody's fault.
+* The first thing that a scheduler does is a sweep: the rules see then whether the grid was out, and forgive it.
+* What a job brought is kept for ``keep_seconds`` after its end, by the store's own time, and never before its end.
+  First the store throws away what its rows hold; blobs that no other job needs follow.
 * A sweep or a collection that fails is logged, and tried again at its next time.
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Awaitable, Callable
 
 from corpgrid.domain.events import Swept
 from corpgrid.domain.job import JobState
-from corpgrid.errors import CorpGridError
+from corpgrid.errors import CorpGridError, StaleError
 from corpgrid.ports.blobs import Blobs
 from corpgrid.ports.host import Clock
 from corpgrid.ports.store import Store
@@ -58,49 +59,51 @@ class Reaper:
         self._footprints = Footprints(blobs, keys, grace_seconds=limits.collect_grace_seconds)
         self._limits = limits
         self._counters = counters
-        self._swept_at = 0.0
 
     async def run(self) -> None:
         """Until it is cancelled."""
-        paces = [_every(self._limits.sweep_seconds, "sweep", self.sweep)]
-        if self._limits.collect_seconds > 0:
-            paces.append(_every(self._limits.collect_seconds, "collection", self.collect))
+        limits = self._limits
+        paces = [_every(limits.sweep_seconds, "sweep", self.sweep)]
+        if limits.collect_seconds > 0:
+            # What is kept for less than that must not lie around for longer than it is kept.
+            seconds = min(limits.collect_seconds, limits.keep_seconds or limits.collect_seconds)
+            paces.append(_every(seconds, "collection", self.collect))
         await asyncio.gather(*paces)
 
     async def forgive_outage(self) -> float:
-        """Extend leases by the time that no scheduler was there; how long that was."""
-        last_seen, now = await self._store.last_seen(), self._clock.now()
-        outage_seconds = await self._forgive(now - last_seen) if last_seen > 0 else 0.0
-        self._swept_at = now
-        return outage_seconds
+        """Let the rules see, before anybody is served, for how long no scheduler was there; how long that was."""
+        try:
+            return await self._sweep(started=True)
+        except StaleError:
+            return 0.0  # another scheduler leads: the grid was not out
 
     async def sweep(self) -> None:
         """Look at leases and waiting tasks, if there can be any."""
-        now = self._clock.now()
-        gap_seconds = now - self._swept_at - self._limits.sweep_seconds
-        if self._swept_at > 0 and gap_seconds > self._limits.outage_seconds:
-            await self._forgive(gap_seconds)
         if await self._store.jobs(states=[JobState.RUNNING], limit=1):
-            await self._tick.ask(Swept(ticket=self._tick.ticket()))
+            await self._sweep(started=False)
             self._counters.sweeps += 1
-        # Only now: while the store fails, nobody could renew a lease.
-        self._swept_at = now
 
-    async def _forgive(self, seconds: float) -> float:
-        outage_seconds = min(seconds, self._limits.outage_longest_seconds)
-        if outage_seconds <= 0:
-            return 0.0
-        await self._tick.ask(Swept(ticket=self._tick.ticket(), outage_seconds=outage_seconds))
-        log.info("leases extended outage_seconds=%.3f", outage_seconds)
+    async def _sweep(self, *, started: bool) -> float:
+        outage_seconds = await self._tick.answer(float, Swept(ticket=self._tick.ticket(), started=started))
+        if outage_seconds > 0.0:
+            log.info("leases extended outage_seconds=%.3f", outage_seconds)
         return outage_seconds
 
     async def collect(self) -> None:
-        """Delete old blobs that nothing names."""
-        live = self._footprints.live(self._store)
-        collected = await self._blobs.collect(live, older_than_seconds=self._limits.collect_grace_seconds)
-        self._counters.blobs_collected += collected
-        if collected:
-            log.info("blobs collected count=%d", collected)
+        """Throw away what jobs brought that ended too long ago, then old blobs that nothing names any more."""
+        limits, now = self._limits, await self._time()
+        ended_after = max(now - limits.keep_seconds, 0.0) if limits.keep_seconds > 0 else 0.0
+        jobs = await self._store.collect(ended_before=ended_after, now=now) if ended_after > 0.0 else 0
+        live = self._footprints.live(self._store, ended_after=ended_after)
+        blobs = await self._blobs.collect(live, older_than_seconds=limits.collect_grace_seconds)
+        self._counters.jobs_collected += jobs
+        self._counters.blobs_collected += blobs
+        if jobs or blobs:
+            log.info("collected jobs=%d blobs=%d", jobs, blobs)
+
+    async def _time(self) -> float:
+        """The time by which jobs are old.  A clock that runs ahead must not make them so: of two the earlier counts."""
+        return min(self._clock.now(), await self._store.last_seen())
 
 
 async def _every(seconds: float, name: str, work: Callable[[], Awaitable[None]]) -> None:

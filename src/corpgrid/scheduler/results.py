@@ -4,12 +4,13 @@
   had ended by then can add nothing to it.
 * A reader who is at the end of a running job waits for the next commit that ends a task of it, not for a clock.
 * A page ends early when it is large enough; the cursor says where to go on.
+* What is kept no more is an error, on the first page as on the last: nobody takes some results for all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from corpgrid.domain.answers import AttemptLog, Cursor, ResultsPage, TaskResult
 from corpgrid.domain.attempt import Attempt
@@ -18,7 +19,7 @@ from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.domain.messages import Batch, Item
 from corpgrid.errors import DigestError, NotFoundError
 from corpgrid.ports.store import Store, StoredResult
-from corpgrid.scheduler.changes import Changes
+from corpgrid.scheduler.changes import Changes, Watch
 from corpgrid.scheduler.counters import Counters
 from corpgrid.scheduler.evidence import Evidence
 from corpgrid.scheduler.limits import SchedulerLimits
@@ -53,13 +54,17 @@ class Results:
 
         Raises:
             NotFoundError: no such job.
+            CollectedError: it ended so long ago that its results are kept no more.
         """
         limit, clock = min(limit, self._limits.page_results), asyncio.get_running_loop().time
         until = clock() + min(wait_seconds, self._limits.wait_seconds)
-        with self._changes.watch(job) as changed:
+        with self._changes.watch(job) as watch:
             while True:
                 row, stored = await self._ended(job, after, limit)
-                if stored or row.state is not JobState.RUNNING or not await self._wait(changed, until):
+                if stored or row.state is not JobState.RUNNING or not await self._wait(watch, until):
+                    break
+                if watch.news is not None and len(watch.news.results) <= limit:
+                    row, stored = watch.news
                     break
         results = await self._cut(stored)
         whole = len(results) == len(stored) < limit
@@ -84,9 +89,10 @@ class Results:
 
         Raises:
             NotFoundError: no such task.
+            CollectedError: its job ended so long ago that what it printed is kept no more.
         """
         attempts = await self.attempts(job, index)
-        batches = await self._evidence.read(attempt.batch for attempt in attempts if attempt.batch)
+        batches = await self._evidence.read(job, (attempt.batch for attempt in attempts if attempt.batch))
         return [_log(attempt, _item_of(attempt, batches)) for attempt in attempts]
 
     async def attempts(self, job: JobId, index: int) -> list[Attempt]:
@@ -111,7 +117,7 @@ class Results:
             raise _unknown(job)
         return row
 
-    async def _wait(self, changed: Callable[[float], Awaitable[bool]], until: float) -> bool:
+    async def _wait(self, watch: Watch, until: float) -> bool:
         """Wait for a change; whether it is worth looking again.
 
         Where other schedulers share the store one looks now and then anyway: what is heard of them may be lost.
@@ -119,9 +125,9 @@ class Results:
         clock = asyncio.get_running_loop().time
         left = until - clock()
         if not self._store.shared or left <= _LOOK_SECONDS:
-            return await changed(left)
+            return await watch.changed(left)
         look_at = clock() + _LOOK_SECONDS
-        return await changed(_LOOK_SECONDS) or clock() >= look_at  # else nobody waits any more
+        return await watch.changed(_LOOK_SECONDS) or clock() >= look_at  # else nobody waits any more
 
     async def _ended(self, job: JobId, after: Cursor, limit: int) -> tuple[Job, list[StoredResult]]:
         found = await self._store.ended(job, after=after, limit=limit)
@@ -134,7 +140,7 @@ class Results:
         results: list[TaskResult] = []
         left = self._limits.page_bytes
         for run in _runs(stored):
-            batches = await self._evidence.read(row.batch for row in run if row.batch)
+            batches = await self._evidence.read(run[0].task.job, (row.batch for row in run if row.batch))
             for row in run:
                 result = _result(row, batches) if row.batch else await self._without(row.task)
                 results.append(result)
@@ -154,7 +160,7 @@ class Results:
         if not attempts:
             return TaskResult(task.index, task.state, reason=task.reason)
         last = next((attempt for attempt in reversed(attempts) if attempt.batch), attempts[-1])
-        batches = await self._evidence.read([last.batch] if last.batch else [])
+        batches = await self._evidence.read(task.job, [last.batch] if last.batch else [])
         item = _item_of(last, batches)
         return TaskResult(
             task.index,

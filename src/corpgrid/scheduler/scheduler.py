@@ -1,7 +1,9 @@
-"""A whole scheduler: tick, services and reaper over one store, started and stopped as one.
+"""A whole scheduler: tick, services and duties over one store, started and stopped as one.
 
-Order matters at both ends.  At the start leases are extended by the outage before anything is swept or anybody is
-served.  At the end ``drain`` lets every waiting call come home, the sockets close, and ``stop`` decides what is left.
+* Order matters at both ends.  At the start leases are extended by the outage before anything is swept or anybody is
+  served.  At the end ``drain`` lets every waiting call come home, the sockets close, and ``stop`` decides what is left.
+* Before the rules decide on a tick, it leaves out what must not be: what came in a session that has ended since, and
+  the sweep of a scheduler that leads no more.
 
     scheduler = Scheduler(store=store, blobs=blobs, clock=clock, rng=rng, rules=rules, ...)
     await scheduler.start()
@@ -14,29 +16,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from random import Random
 
 import corpgrid
 from corpgrid.domain import grid
 from corpgrid.domain.answers import GridInfo
-from corpgrid.domain.effects import Effects
+from corpgrid.domain.effects import Effects, View
+from corpgrid.domain.events import Event, Swept
 from corpgrid.domain.hints import Hint
 from corpgrid.domain.ids import DeviceId
 from corpgrid.domain.rules import GridRules
+from corpgrid.errors import CorpGridError, StaleError
 from corpgrid.ports.blobs import Blobs
 from corpgrid.ports.host import Clock
 from corpgrid.ports.store import Store
 from corpgrid.scheduler.attachments import Attachments
 from corpgrid.scheduler.changes import Changes
 from corpgrid.scheduler.counters import Counters
+from corpgrid.scheduler.duties import Duties
 from corpgrid.scheduler.evidence import Evidence
 from corpgrid.scheduler.footprint import Keys
 from corpgrid.scheduler.grid_service import GridService
 from corpgrid.scheduler.job_blobs import JobBlobs
 from corpgrid.scheduler.limits import SchedulerLimits
+from corpgrid.scheduler.news import news_of
 from corpgrid.scheduler.reaper import Reaper
 from corpgrid.scheduler.results import Results
 from corpgrid.scheduler.service import AgentService
@@ -45,6 +51,9 @@ from corpgrid.scheduler.specs import Specs
 from corpgrid.scheduler.tick import Tick
 
 log = logging.getLogger(__name__)
+
+_TICKING_SECONDS = 2.0
+"""Who ticks says so in the store every second, also while nothing changes."""
 
 
 class Scheduler:
@@ -93,7 +102,7 @@ class Scheduler:
         self._tick = Tick(
             store,
             need=partial(grid.need, rules=rules),
-            decide=partial(grid.decide, rng=rng, rules=rules),
+            decide=partial(self._decide, rng),
             limits=limits,
             counters=self.counters,
             committed=self._committed,
@@ -136,14 +145,16 @@ class Scheduler:
             limits=limits,
             counters=self.counters,
         )
+        self._duties = Duties(store, self._tick, self._reaper, look_seconds=limits.sweep_seconds)
 
     async def start(self) -> None:
         """Begin to tick; when this returns, calls may come."""
         self._started_at = self._clock.now()
         self._store.listen(self._heard)
         self._tasks.append(asyncio.create_task(self._tick.run(), name="tick"))
-        await self._reaper.forgive_outage()
-        self._tasks.append(asyncio.create_task(self._reaper.run(), name="reaper"))
+        if await self._store.lead() and not await self._others_tick():
+            await self._reaper.forgive_outage()
+        self._tasks.append(asyncio.create_task(self._duties.run(), name="duties"))
 
     async def failed(self) -> None:
         """Wait until something that must run has ended; raises what ended it."""
@@ -168,14 +179,30 @@ class Scheduler:
             await task
         log.info("scheduler stopped ticks=%d events=%d", self.counters.ticks, self.counters.events)
 
-    def _committed(self, effects: Effects, hint: Hint) -> None:
+    async def _others_tick(self) -> bool:
+        """Whether other schedulers are there: then the grid was not out, and a tick that says it was is never first."""
+        return self._store.shared and self._clock.now() - await self._store.last_seen() < _TICKING_SECONDS
+
+    def _decide(self, rng: Random, view: View, events: Sequence[Event]) -> Effects:
+        """Called in the store's thread."""
+        refused: dict[int, CorpGridError] = dict(self._sessions.ended(view, events))
+        if not view.leads:
+            late = StaleError("another scheduler leads now", remedy="Nothing is amiss: it goes on with this.")
+            refused.update((event.ticket, late) for event in events if isinstance(event, Swept))
+        if not refused:
+            return grid.decide(view, events, rng=rng, rules=self._rules)
+        kept = [event for event in events if event.ticket not in refused]
+        effects = grid.decide(view, kept, rng=rng, rules=self._rules)
+        return replace(effects, replies={**effects.replies, **refused})
+
+    def _committed(self, view: View, effects: Effects, hint: Hint) -> None:
         for new in effects.new_jobs:
             self._specs.note(new)
             self._attachments.note(new.attachments)
         for batch in effects.batches:
             self._evidence.note(batch)
         self._sessions.note(effects.devices)
-        self._changes.notify(hint.ended)
+        self._changes.notify(hint.ended, news_of(view, effects))
 
     def _heard(self, hint: Hint) -> None:
         """Another scheduler's tick changed something."""

@@ -3,14 +3,18 @@
 * A secret is given once, in the reply to RegisterAgent; the row keeps its digest.  A new registration ends the old
   session.
 * What was found is kept at hand, and follows the commits of this scheduler, and what it hears of others'.
+* That may be late: so each tick looks once more, at the device's row that it holds (``ended``).  A session that ended
+  at any scheduler counts at none from that commit on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from corpgrid.domain.device import Device
+from corpgrid.domain.effects import View
+from corpgrid.domain.events import Checkpointed, Event, Heartbeat, Polled, Submitted
 from corpgrid.domain.ids import DeviceId, Digest
 from corpgrid.domain.messages import AgentStatus
 from corpgrid.errors import RefusedError
@@ -42,8 +46,19 @@ class Sessions:
         if session is None or not equal(session.secret, given):
             session = await self._read(status.device)
         if session is None or not equal(session.secret, given):
-            raise RefusedError(f"device {status.device} has no such session here", remedy="Register again.")
+            raise _no_session(status.device)
         return session.key
+
+    def ended(self, view: View, events: Sequence[Event]) -> Mapping[int, RefusedError]:
+        """What to say, by ticket, to those whose session ended since ``check``; may be called in the store's thread."""
+        said = {}
+        for event in events:
+            status = _status_of(event)
+            row = view.devices.get(status.device) if status is not None else None
+            if status is not None and row is not None and row.session != secret_digest(status.session):
+                self._known.pop(row.id, None)
+                said[event.ticket] = _no_session(row.id)
+        return said
 
     def note(self, devices: Iterable[Device]) -> None:
         """These rows were committed."""
@@ -63,6 +78,21 @@ class Sessions:
             return None
         session = self._known[device] = _Session(row.session, PublicKey.from_raw(row.public_key))
         return session
+
+
+def _status_of(event: Event) -> AgentStatus | None:
+    """What the device that sent this says of itself."""
+    match event:
+        case Polled(status=status) | Submitted(status=status) | Heartbeat(status=status):
+            return status
+        case Checkpointed(request=request):
+            return request.status
+        case _:
+            return None
+
+
+def _no_session(device: DeviceId) -> RefusedError:
+    return RefusedError(f"device {device} has no such session here", remedy="Register again.")
 
 
 def secret_digest(secret: str) -> Digest:

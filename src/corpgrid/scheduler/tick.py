@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 NeedOf = Callable[[Sequence[Event]], Need]
 DecideOn = Callable[[View, Sequence[Event]], Effects]
-Committed = Callable[[Effects, Hint], None]
+Committed = Callable[[View, Effects, Hint], None]
 
 _WAIT_STEP_SECONDS = 0.25
 """Waits of parked polls end together at such steps, so that agents that come back come in few ticks."""
@@ -83,7 +83,7 @@ class Tick:
         decide: DecideOn,
         limits: SchedulerLimits,
         counters: Counters,
-        committed: Committed = lambda _effects, _hint: None,
+        committed: Committed = lambda _view, _effects, _hint: None,
         shared: bool = False,
     ) -> None:
         self._store = store
@@ -214,7 +214,7 @@ class Tick:
         else:
             self._pause_seconds = self._limits.store_pause_seconds
             hint = hint_of(view, effects)
-            self._committed(effects, hint)
+            self._committed(view, effects, hint)
             self._answer(events, effects)
             self._stir(events, view, hint)
 
@@ -263,7 +263,7 @@ class Tick:
         """Another scheduler's tick changed this."""
         if hint.work:
             self._parked.stir()
-        for device in hint.devices:
+        for device in sorted(hint.devices):
             self._parked.call(device)
         self._wake.set()
 
@@ -277,17 +277,18 @@ class Tick:
             self._parked.stir()
         elif not view.ready and any(isinstance(event, Polled) for event in events):
             self._parked.calm()
-        for device in hint.devices:
+        for device in sorted(hint.devices):
             self._parked.call(device)
 
     async def _store_failed(self, events: Sequence[Event], error: StoreError) -> None:
         """Tell everybody but the parked, who go on waiting; then pause."""
         self._counters.store_failures += 1
         log.error("store failed error=%s events=%d pause_seconds=%g", error, len(events), self._pause_seconds)
+        remedy = f"On the scheduler: {error.remedy}" if error.remedy else ""
         for event in events:
             if event.ticket not in self._asked:
-                failed = UnavailableError(f"the scheduler's store failed, and nothing was changed: {error}")
-                self._refuse(event, failed)
+                failed = f"the scheduler's store failed, and nothing was changed: {error}"
+                self._refuse(event, UnavailableError(failed, remedy=remedy))
         if self._asked:
             self._parked.stir()
         if not self._closing:

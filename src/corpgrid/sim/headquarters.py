@@ -1,23 +1,29 @@
-"""The scheduler's computer: production schedulers, one after another, over one store that outlives them all."""
+"""The computers of the schedulers: on each of them production schedulers run, one after another, over one shared store.
+
+Where there is but one, it has the store for itself, as on SQLite; several share it, as on PostgreSQL.  The store has a
+clock of its own, and so has each of these computers.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
+from typing import cast
 
 from corpgrid.domain import compare
 from corpgrid.domain.ids import DeviceId
 from corpgrid.domain.job import Comparator
 from corpgrid.domain.rules import GridRules
 from corpgrid.errors import CorpGridError
+from corpgrid.ports.store import Store
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.scheduler import Scheduler
 from corpgrid.sim.clocks import SimClock
 from corpgrid.sim.loop import Process, SimLoop
 from corpgrid.sim.network import Door
-from corpgrid.sim.storage import SimBlobs, SimStore
+from corpgrid.sim.storage import Connection, SimBlobs, SimStore
 from corpgrid.sim.trace import Trace
 from corpgrid.transport.dispatch import Dispatch
 from corpgrid.transport.limits import TransportLimits
@@ -32,72 +38,145 @@ def agree(comparator: Comparator, one: bytes, two: bytes) -> bool:
     return compare.same(comparator, one, two, decode=data.decode)
 
 
-@dataclass(slots=True, kw_only=True)
-class Headquarters:
-    """Starts and kills schedulers.
-
-    Attributes:
-        scheduler: the one that runs, once it serves.
-        starts: how many there were.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grid:
+    """What all schedulers stand on."""
 
     loop: SimLoop
     store: SimStore
     blobs: SimBlobs
-    clock: SimClock
-    rng: Random
     rules: GridRules
     limits: SchedulerLimits
     keyring: Keyring
     trusted: Callable[[DeviceId], bool]
-    door: Door
     trace: Trace
-    scheduler: Scheduler | None = None
-    starts: int = 0
+    schedulers: int
+
+
+class Station:
+    """One computer on which schedulers run.
+
+    Attributes:
+        scheduler: the one that runs, once it serves.
+        connection: its way to the store.
+        starts: how many there were.
+    """
+
+    def __init__(self, number: int, grid: Grid, clock: SimClock, rng: Random) -> None:
+        self.number = number
+        self.door = Door()
+        self.scheduler: Scheduler | None = None
+        self.connection: Connection | None = None
+        self.starts = 0
+        self._grid = grid
+        self._clock = clock
+        self._rng = rng
 
     def start(self) -> None:
         """Start a scheduler, if none runs."""
         if self.door.process is None:
             self.starts += 1
-            self.trace.note(f"scheduler {self.starts} starts")
-            self.door.process = Process(self.loop, f"scheduler-{self.starts}")
-            self.door.process.spawn(self._serve(self.door.process))
+            process = Process(self._grid.loop, f"scheduler-{self.number}.{self.starts}")
+            self._grid.trace.note(f"{process.name} starts")
+            self.door.process = process
+            process.spawn(self._serve(process))
 
     def kill(self) -> None:
         """End it as by a power cut."""
-        process, self.door.process, self.door.dispatch = self.door.process, None, None
-        self.scheduler = None
+        process, self.door.process, self.door.server = self.door.process, None, None
+        self.scheduler = self.connection = None
         if process is not None:
-            self.trace.note(f"{process.name} is killed")
+            self._grid.trace.note(f"{process.name} is killed")
             process.kill()
 
+    def freeze(self) -> None:
+        """It stands still, as a virtual machine does that is suspended."""
+        if self.door.process is not None and not self.door.process.asleep:
+            self._grid.trace.note(f"{self.door.process.name} stands still")
+            self.door.process.sleep()
+
+    def thaw(self) -> None:
+        """It goes on where it was."""
+        if self.door.process is not None and self.door.process.asleep:
+            self._grid.trace.note(f"{self.door.process.name} goes on")
+            self.door.process.wake()
+
+    def cut(self, *, off: bool) -> None:
+        """The store is out of its reach, or is not any more."""
+        if self.connection is not None:
+            self.connection.cut = off
+
     async def _serve(self, process: Process) -> None:
+        grid = self._grid
+        connection = self.connection = grid.store.connect(process, grid.loop, shared=grid.schedulers > 1)
         scheduler = Scheduler(
-            store=self.store,
-            blobs=self.blobs,
-            clock=self.clock,
-            rng=Random(self.rng.random()),
-            rules=self.rules,
-            limits=self.limits,
-            keys=lambda: self.keyring,
-            trusted=self.trusted,
-            new_secret=lambda: f"{self.rng.getrandbits(128):032x}",
+            store=cast(Store, connection),
+            blobs=grid.blobs,
+            clock=self._clock,
+            rng=Random(self._rng.random()),
+            rules=grid.rules,
+            limits=grid.limits,
+            keys=lambda: grid.keyring,
+            trusted=grid.trusted,
+            new_secret=lambda: f"{self._rng.getrandbits(128):032x}",
         )
         try:
             await scheduler.start()
         except CorpGridError as error:
             # The daemon ends, and whoever watches over it starts it again.
-            self.trace.note(f"{process.name} cannot start: {error.code}")
+            grid.trace.note(f"{process.name} cannot start: {error.code}")
             await asyncio.sleep(_AGAIN_SECONDS)
             if self.door.process is process:
-                self.loop.call_soon(self._start_again, process)
+                grid.loop.call_soon(self._start_again, process)
             return
         self.scheduler = scheduler
-        self.door.dispatch = Dispatch(scheduler.agents, scheduler.grid, scheduler.blobs, TransportLimits())
-        self.trace.note(f"{process.name} serves")
+        dispatch = Dispatch(scheduler.agents, scheduler.grid, scheduler.blobs, TransportLimits())
+        self.door.serve(scheduler.agents, dispatch)
+        grid.trace.note(f"{process.name} serves")
         await scheduler.failed()
 
     def _start_again(self, process: Process) -> None:
         if self.door.process is process:
             self.kill()
             self.start()
+
+
+class Headquarters:
+    """All computers on which schedulers run."""
+
+    def __init__(self, grid: Grid, clocks: Iterable[SimClock], rng: Random) -> None:
+        self.grid = grid
+        self.stations = [
+            Station(number, grid, clock, Random(rng.random())) for number, clock in enumerate(clocks, start=1)
+        ]
+
+    @property
+    def store(self) -> SimStore:
+        """What they share."""
+        return self.grid.store
+
+    @property
+    def doors(self) -> tuple[Door, ...]:
+        """Where they can be reached."""
+        return tuple(station.door for station in self.stations)
+
+    @property
+    def starts(self) -> int:
+        """How often a scheduler was started."""
+        return sum(station.starts for station in self.stations)
+
+    def start(self) -> None:
+        """Everything runs."""
+        for station in self.stations:
+            station.thaw()
+            station.cut(off=False)
+            station.start()
+
+    def kill(self) -> None:
+        """Nothing runs."""
+        for station in self.stations:
+            station.kill()
+
+    def station_of(self, process: Process) -> Station | None:
+        """On which of them this process runs."""
+        return next((station for station in self.stations if station.door.process is process), None)

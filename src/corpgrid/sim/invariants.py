@@ -26,8 +26,7 @@ V5  audits are as many as the job's rate says (``audited``)
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
 
 from corpgrid.domain.attempt import LIVE, Attempt, AttemptState, Lease
 from corpgrid.domain.device import DEVICE_MOVES, Device, DeviceState
@@ -37,7 +36,6 @@ from corpgrid.domain.job import (
     TERMINAL,
     Counts,
     Job,
-    JobSpec,
     JobState,
     Purpose,
     Task,
@@ -46,6 +44,7 @@ from corpgrid.domain.job import (
 )
 from corpgrid.domain.messages import Batch
 from corpgrid.sim.absences import Absences
+from corpgrid.sim.known import COLUMN, KnownJob
 from corpgrid.sim.moves import can_become, can_follow
 from corpgrid.trust.digest import digest
 
@@ -54,23 +53,6 @@ _VALID = frozenset({AttemptState.RETURNED, AttemptState.ACCEPTED})
 _WITH_COPY = LIVE | _VALID | {AttemptState.REJECTED}
 _UNDELIVERABLE = "undeliverable"
 """What an agent says of a result that no scheduler will take."""
-_COLUMN = {state: Counts._fields.index(state.value) for state in TaskState}
-
-
-@dataclass(slots=True)
-class _KnownJob:
-    """All that was committed of one job; a task that nobody touched has no row."""
-
-    row: Job
-    spec: JobSpec
-    first: Task
-    counts: list[int]
-    unsettled: int
-    tasks: dict[int, Task] = field(default_factory=dict)
-
-    def task(self, index: int) -> Task:
-        """One task as it stands."""
-        return self.tasks.get(index) or self.first._replace(index=index)
 
 
 class Invariants:
@@ -83,7 +65,7 @@ class Invariants:
     """
 
     def __init__(self, fail: Callable[[str], None], read_batch: Callable[[bytes], Batch] | None = None) -> None:
-        self.jobs: dict[JobId, _KnownJob] = {}
+        self.jobs: dict[JobId, KnownJob] = {}
         self.devices: dict[DeviceId, Device] = {}
         self.leases: dict[Epoch, Lease] = {}
         self.attempts: dict[TaskKey, list[Attempt]] = {}
@@ -95,6 +77,7 @@ class Invariants:
         self.batches: set[int] = set()
         self._absences = Absences(fail)
         self._last_epoch = 0
+        self._epochs: defaultdict[DeviceId, set[Epoch]] = defaultdict(set)
         self._requests: dict[tuple[str, str, str], JobId] = {}
         self._changed: defaultdict[JobId, set[int]] = defaultdict(set)
 
@@ -136,9 +119,9 @@ class Invariants:
         if twin != job.id:
             self._fail(f"I1: jobs {twin} and {job.id} are one request")
         counts = [0] * len(Counts._fields)
-        counts[_COLUMN[TaskState.READY]] = job.tasks
+        counts[COLUMN[TaskState.READY]] = job.tasks
         first = Task(job=job.id, index=0, open=new.copies)
-        self.jobs[job.id] = _KnownJob(job, spec, first, counts, job.tasks)
+        self.jobs[job.id] = KnownJob(job, spec, first, counts, job.tasks)
         attached = {name for name, _ in new.attachments}
         self.blobs.update({spec.bundle, spec.arguments.pages, *spec.inputs.values()} - attached)
 
@@ -148,7 +131,7 @@ class Invariants:
             self._fail(f"I2: device {device.id} moved from {old.state} to {device.state}")
         self.devices[device.id] = device
         if device.state not in _OUT:
-            self._absences.seen(device, self.leases.values(), now)
+            self._absences.seen(device, self._leases_of(device.id), now)
 
     def _stored(self, effects: Effects) -> dict[int, Batch | None]:
         found: dict[int, Batch | None] = {}
@@ -183,7 +166,7 @@ class Invariants:
             self._live[attempt.epoch] += 1
         self._changed[attempt.job].add(attempt.index)
 
-    def _check_copies(self, attempt: Attempt, rows: list[Attempt], known: _KnownJob, where: str) -> None:
+    def _check_copies(self, attempt: Attempt, rows: list[Attempt], known: KnownJob, where: str) -> None:
         trusted = self._trusts(attempt.device)
         for row in rows:
             if row.owner != attempt.owner or row.state not in _WITH_COPY:
@@ -297,8 +280,13 @@ class Invariants:
         self._last_epoch = max(self._last_epoch, lease.epoch)
         if lease.remaining > 0:
             self.leases[lease.epoch] = lease
+            self._epochs[lease.device].add(lease.epoch)
         else:
             self.leases.pop(lease.epoch, None)
+            self._epochs[lease.device].discard(lease.epoch)
+
+    def _leases_of(self, device: DeviceId) -> Iterator[Lease]:
+        return (self.leases[epoch] for epoch in sorted(self._epochs[device]) if epoch in self.leases)
 
     # -- tasks and jobs
 
@@ -312,9 +300,9 @@ class Invariants:
             self._fail(f"I2: {where} moved from {old.state} to {task.state}")
         self._keep(known, old, task)
 
-    def _keep(self, known: _KnownJob, old: Task, task: Task) -> None:
-        known.counts[_COLUMN[old.state]] -= 1
-        known.counts[_COLUMN[task.state]] += 1
+    def _keep(self, known: KnownJob, old: Task, task: Task) -> None:
+        known.counts[COLUMN[old.state]] -= 1
+        known.counts[COLUMN[task.state]] += 1
         known.unsettled += old.settled - task.settled
         known.tasks[task.index] = task
         self._changed[task.job].add(task.index)
@@ -363,7 +351,7 @@ class Invariants:
             if not live:
                 del self._live[epoch]
 
-    def _check_task(self, known: _KnownJob, index: int) -> None:
+    def _check_task(self, known: KnownJob, index: int) -> None:
         task, rows = known.task(index), self.attempts.get((known.row.id, index), [])
         where = f"task {task_text((known.row.id, index))}"
         live = sum(row.state in LIVE for row in rows)
@@ -374,7 +362,7 @@ class Invariants:
         elif task.state is TaskState.PROVISIONAL and not 0 <= task.accepted < len(rows):
             self._fail(f"I3: {where} is provisional without a result")
 
-    def _check_final(self, known: _KnownJob, task: Task, rows: list[Attempt], where: str) -> None:
+    def _check_final(self, known: KnownJob, task: Task, rows: list[Attempt], where: str) -> None:
         row = rows[task.accepted] if 0 <= task.accepted < len(rows) else None
         if row is None or row.state not in _VALID or not row.batch:
             self._fail(f"I3: {where} is final without a result that stands: {row}")
@@ -390,11 +378,11 @@ class Invariants:
         if checked and not proven and device is not None and device.state in _OUT:
             self._fail(f"V2: {where} is final by the unchecked word of {device.id}, which is {device.state}")
 
-    def _check_counts(self, known: _KnownJob) -> None:
+    def _check_counts(self, known: KnownJob) -> None:
         row = known.row
         if tuple(row.counts) != tuple(known.counts):
             self._fail(f"I2: job {row.id} counts {row.counts} where its tasks are {Counts(*known.counts)}")
         if row.unsettled != known.unsettled:
             self._fail(f"I2: job {row.id} has {row.unsettled} unsettled tasks where {known.unsettled} are")
-        if row.state is not JobState.RUNNING and sum(row.counts[_COLUMN[state]] for state in TERMINAL) != row.tasks:
+        if row.state is not JobState.RUNNING and sum(row.counts[COLUMN[state]] for state in TERMINAL) != row.tasks:
             self._fail(f"I2: job {row.id} is {row.state} with tasks that have not ended: {row.counts}")

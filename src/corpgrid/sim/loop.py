@@ -86,24 +86,46 @@ def current_process() -> Process | None:
 
 
 class _Call(asyncio.TimerHandle):
-    """A callback that waits to be run."""
+    """A callback that waits to be run.
 
-    __slots__ = ("process",)
+    What asyncio's handles are made of is not made: it would cost more than most callbacks do.
+
+    Attributes:
+        process: in which it runs, or None.
+        over: whether it was cancelled.
+        timed: whether it stands among the timers.
+    """
+
+    __slots__ = ("args", "callback", "context", "loop", "over", "process", "timed")
 
     def __init__(
         self,
-        when: float,
         callback: Callable[..., object],
         args: tuple[Any, ...],
         loop: SimLoop,
         context: contextvars.Context | None,
+        *,
+        timed: bool,
     ) -> None:
-        super().__init__(when, callback, args, loop, context)
-        self.process = _PROCESS.get(None) if context is None else context.get(_PROCESS)
+        self.callback = callback
+        self.args = args
+        self.loop = loop
+        self.context = contextvars.copy_context() if context is None else context
+        self.process = self.context.get(_PROCESS)
+        self.over = False
+        self.timed = timed
 
-    def run(self) -> None:
-        """Call it."""
-        self._run()
+    def cancel(self) -> None:
+        """Do not run it."""
+        if not self.over:
+            self.over = True
+            self.args = ()
+            if self.timed:
+                self.loop.timer_cancelled()
+
+    def cancelled(self) -> bool:
+        """Whether it will not be run."""
+        return self.over
 
 
 class SimLoop(asyncio.AbstractEventLoop):
@@ -174,18 +196,15 @@ class SimLoop(asyncio.AbstractEventLoop):
         """There is none."""
 
     def _round(self) -> None:
-        ready, timers = self._ready, self._timers
+        ready = self._ready
         self._now += GRAIN_SECONDS
         if not ready:
-            while timers and timers[0][2].cancelled():
-                heapq.heappop(timers)
-                self._timers_cancelled -= 1
-            if not timers:
-                raise RuntimeError("the simulation stands still: nobody waits for anything that will come")
-            self._now = max(self._now, timers[0][0])
+            self._jump()
+        timers = self._timers
         while timers and timers[0][0] <= self._now:
             call = heapq.heappop(timers)[2]
-            if call.cancelled():
+            call.timed = False
+            if call.over:
                 self._timers_cancelled -= 1
             else:
                 ready.append(call)
@@ -194,8 +213,23 @@ class SimLoop(asyncio.AbstractEventLoop):
             process = call.process
             if process is not None and process.asleep:
                 process.hold(call)
-            elif not call.cancelled():
-                call.run()
+            elif not call.over:
+                try:
+                    call.context.run(call.callback, *call.args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # noqa: BLE001 - as every loop: it is reported, and others go on
+                    self._fault(call.callback, error)
+
+    def _jump(self) -> None:
+        """Nothing is to be done now: go on to the next timer."""
+        timers = self._timers
+        while timers and timers[0][2].over:
+            heapq.heappop(timers)
+            self._timers_cancelled -= 1
+        if not timers:
+            raise RuntimeError("the simulation stands still: nobody waits for anything that will come")
+        self._now = max(self._now, timers[0][0])
 
     # -- callbacks
 
@@ -207,11 +241,21 @@ class SimLoop(asyncio.AbstractEventLoop):
         """Run what was held while its process slept."""
         self._ready.extend(calls)
 
+    def run_in(self, process: Process, callback: Callable[[*Ts], object], *args: *Ts) -> None:
+        """Now, from within a callback of nature: in another's process, unless that sleeps."""
+        if process.asleep:
+            self.call_soon(callback, *args, context=process.context)
+            return
+        try:
+            process.context.run(callback, *args)
+        except Exception as error:  # noqa: BLE001 - as any callback's: it is reported, and others go on
+            self._fault(callback, error)
+
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
         """In the next round."""
-        call = _Call(self._now, callback, args, self, context)
+        call = _Call(callback, args, self, context, timed=False)
         self._ready.append(call)
         return call
 
@@ -232,16 +276,16 @@ class SimLoop(asyncio.AbstractEventLoop):
     ) -> asyncio.TimerHandle:
         """At a moment, rounded up to the next grain."""
         when = math.ceil(when / GRAIN_SECONDS) * GRAIN_SECONDS
-        call = _Call(when, callback, args, self, context)
+        call = _Call(callback, args, self, context, timed=True)
         self._timers_made += 1
         heapq.heappush(self._timers, (when, self._timers_made, call))
         return call
 
-    def _timer_handle_cancelled(self, _call: asyncio.TimerHandle) -> None:
-        """Asyncio's handles tell their loop; when most timers are dead, they are swept out."""
+    def timer_cancelled(self) -> None:
+        """A timer will not be run; when most are dead, they are swept out."""
         self._timers_cancelled += 1
         if self._timers_cancelled > 1_000 and 2 * self._timers_cancelled > len(self._timers):
-            self._timers = [timer for timer in self._timers if not timer[2].cancelled()]
+            self._timers = [timer for timer in self._timers if not timer[2].over]
             heapq.heapify(self._timers)
             self._timers_cancelled = 0
 
@@ -272,9 +316,8 @@ class SimLoop(asyncio.AbstractEventLoop):
 
     # -- what went wrong
 
-    def get_debug(self) -> bool:
-        """Never: it would make the run slower, not other."""
-        return False
+    get_debug = bool
+    """Never: it would make the run slower, not other.  Each future asks; a type answers sooner than a method."""
 
     def set_debug(self, enabled: bool) -> None:  # noqa: FBT001 - the base's signature
         """Nothing to set."""
@@ -282,6 +325,9 @@ class SimLoop(asyncio.AbstractEventLoop):
     def default_exception_handler(self, context: dict[str, Any]) -> None:
         """Keep it for the report."""
         self.call_exception_handler(context)
+
+    def _fault(self, callback: object, error: BaseException) -> None:
+        self.call_exception_handler({"message": f"in {callback}", "exception": error})
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         """Keep it for the report."""

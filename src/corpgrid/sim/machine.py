@@ -9,7 +9,7 @@ rights: work that was seen later than the yield bound after the owner came, or a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import cast
@@ -19,16 +19,18 @@ from corpgrid.agent.requests import Identity, Requests
 from corpgrid.agent.runners import RunnerPool
 from corpgrid.agent.session import Host, Session
 from corpgrid.agent.slot import Slot
-from corpgrid.agent.supervisor import Supervisor
 from corpgrid.domain.availability import HostState, Memory, OwnerPolicy, look
 from corpgrid.domain.device import Facts, PowerStatus
 from corpgrid.domain.ids import DeviceId
 from corpgrid.sim.clocks import SimClock
 from corpgrid.sim.forger import ForgingScheduler
 from corpgrid.sim.liars import Conscience, Gang, Honesty
+from corpgrid.sim.light import LightCalls
 from corpgrid.sim.loop import Process, SimLoop
-from corpgrid.sim.network import Door, Network, SimWire
+from corpgrid.sim.network import Door, Network
 from corpgrid.sim.runners import SimRunners, SimSlot
+from corpgrid.sim.supervision import SimSupervisor
+from corpgrid.sim.wire import SimWire
 from corpgrid.sim.workload import Workload
 from corpgrid.transport.limits import TransportLimits
 from corpgrid.transport.remote import RemoteScheduler
@@ -63,7 +65,8 @@ class Site:
 
     loop: SimLoop
     network: Network
-    door: Door
+    light: LightCalls
+    doors: Sequence[Door]
     keyring: Keyring
     limits: TransportLimits
     workloads: Mapping[str, Workload]
@@ -73,7 +76,13 @@ class Site:
 
 
 class Machine:
-    """One computer."""
+    """One computer.
+
+    Attributes:
+        device: its id as it stands now.
+    """
+
+    device: DeviceId
 
     def __init__(self, model: Model, site: Site, rng: Random) -> None:
         self.model = model
@@ -99,13 +108,9 @@ class Machine:
 
     def _new_key(self, rng: Random) -> PrivateKey:
         key = PrivateKey.from_raw(rng.randbytes(32))
-        self.site.enrolled(key.public.device_id, self)
+        self.device = key.public.device_id
+        self.site.enrolled(self.device, self)
         return key
-
-    @property
-    def device(self) -> DeviceId:
-        """Its id as it stands now."""
-        return self.key.public.device_id
 
     # -- what nature does
 
@@ -230,7 +235,7 @@ class Machine:
         session = Session(
             slots=model.slots, yield_grace_seconds=model.yield_grace_seconds, rng=Random(self._rng.random())
         )
-        wire = SimWire(site.network, process, model.name, site.door, site.limits)
+        wire = SimWire(site.network, process, model.name, site.doors, site.limits)
         api = ForgingScheduler(wire, self.key) if model.honesty is Honesty.FORGER else RemoteScheduler(wire)
         runners = SimRunners(api, site.keyring, self.clock, self, site.workloads)
         identity = Identity(
@@ -246,7 +251,9 @@ class Machine:
             for number in range(model.slots)
         ]
         # The stand-ins have the public faces of what they stand for; the agent's own code cannot tell them apart.
-        supervisor = Supervisor(
+        supervisor = SimSupervisor(
+            wire,
+            site.light,
             session=session,
             requests=Requests(api, session, identity, self.clock),
             runners=cast(RunnerPool, runners),

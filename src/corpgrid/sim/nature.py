@@ -12,14 +12,17 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from corpgrid.sim.headquarters import Headquarters
+from corpgrid.sim.headquarters import Headquarters, Station
+from corpgrid.sim.loop import Process
 from corpgrid.sim.machine import Machine
-from corpgrid.sim.network import Network, Weather
+from corpgrid.sim.network import FAIR, Network, Weather
 from corpgrid.sim.operator import Operator
 from corpgrid.sim.scenarios import HOUR_SECONDS, Days, Storms
 from corpgrid.sim.storage import SimStore, StoreWeather
 
 _MINUTE = 60.0
+_ALL = 0.25
+"""Share of kills that end all schedulers at once."""
 _WORKDAY = (9 * HOUR_SECONDS, 17.5 * HOUR_SECONDS)
 
 
@@ -54,6 +57,9 @@ class Nature:
         for often, event in (
             (storms.kills, partial(_kill, headquarters, rng)),
             (storms.traps, partial(_trap, headquarters, rng)),
+            (storms.freezes, partial(_freeze, headquarters, rng)),
+            (storms.cuts, partial(_cut, headquarters, rng)),
+            (storms.lost_hints, partial(_store_spell, store, rng, "lost_hints")),
             (storms.stale, partial(_store_spell, store, rng, "stale")),
             (storms.failing, partial(_store_spell, store, rng, "failing")),
             (storms.down, partial(_store_down, store, rng)),
@@ -78,7 +84,7 @@ class Nature:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         network.trace.note("all faults end")
-        network.weather = Weather()
+        network.weather = FAIR
         network.deaf.clear()
         network.mute.clear()
         headquarters.store.weather = StoreWeather()
@@ -159,23 +165,46 @@ async def _pause(operator: Operator, machines: Sequence[Machine], rng: Random) -
 
 
 async def _kill(headquarters: Headquarters, rng: Random) -> None:
-    headquarters.kill()
+    """Kill one scheduler, or all at once."""
+    some = headquarters.stations if rng.random() < _ALL else [rng.choice(headquarters.stations)]
+    for station in some:
+        station.kill()
     await asyncio.sleep(rng.choice([0.5, 5.0, 45.0]) * (0.5 + rng.random()))
-    headquarters.start()
+    for station in some:
+        station.start()
 
 
 async def _trap(headquarters: Headquarters, rng: Random) -> None:
-    """Kill the scheduler right after its next commit, before anybody is answered."""
-    sprung = asyncio.Event()
+    """Kill the scheduler that commits next, before anybody is answered."""
+    sprung: asyncio.Future[Station | None] = asyncio.get_running_loop().create_future()
 
-    def trap() -> None:
-        headquarters.kill()
-        sprung.set()
+    def trap(process: Process) -> None:
+        station = headquarters.station_of(process)
+        if station is not None:
+            station.kill()
+        sprung.set_result(station)
 
     headquarters.store.trap = trap
-    await sprung.wait()
+    station = await sprung
     await asyncio.sleep(rng.choice([0.2, 2.0, 30.0]) * (0.5 + rng.random()))
-    headquarters.start()
+    if station is not None:
+        station.start()
+
+
+async def _freeze(headquarters: Headquarters, rng: Random) -> None:
+    """Let a scheduler stand still while others work."""
+    station = rng.choice(headquarters.stations)
+    station.freeze()
+    await asyncio.sleep(rng.choice([3.0, 30.0, 300.0]) * (0.5 + rng.random()))
+    station.thaw()
+
+
+async def _cut(headquarters: Headquarters, rng: Random) -> None:
+    """Put the store out of one scheduler's reach."""
+    station = rng.choice(headquarters.stations)
+    station.cut(off=True)
+    await asyncio.sleep(rng.choice([1.0, 20.0, 90.0]) * (0.5 + rng.random()))
+    station.cut(off=False)
 
 
 async def _store_spell(store: SimStore, rng: Random, what: str) -> None:
@@ -198,7 +227,7 @@ async def _weather_spell(network: Network, rng: Random) -> None:
         late_seconds=rng.choice([0.0, 0.05, 1.0, 5.0]),
     )
     await asyncio.sleep(rng.uniform(10.0, 180.0))
-    network.weather = Weather()
+    network.weather = FAIR
 
 
 async def _partition_spell(network: Network, names: Sequence[str], rng: Random) -> None:

@@ -118,13 +118,13 @@ def _run(world: World) -> list[str]:
 
 def _report(world: World, seconds: float) -> Report:
     outcomes = [person.outcome for person in world.people]
-    rows = [known.row for known in world.invariants.jobs.values()]
+    rows = [known.row for known in world.jury.invariants.jobs.values()]
     ended = [outcome for outcome in outcomes if outcome.row is not None]
     accepted = sum(row.counts.final for row in rows)
     worked = sum(machine.worked_seconds for machine in world.machines)
     finished = sum(machine.finished_seconds for machine in world.machines)
     liars = [machine for machine in world.machines if machine.conscience.lies]
-    caught = {device.id for device in world.invariants.devices.values() if device.state is DeviceState.QUARANTINED}
+    caught = {device.id for device in world.jury.invariants.devices.values() if device.state is DeviceState.QUARANTINED}
     return Report(
         scenario=world.scenario.name,
         seed=world.seed,
@@ -148,7 +148,7 @@ def _report(world: World, seconds: float) -> Report:
         liars=sum(machine.model.honesty is not Honesty.HONEST for machine in liars),
         devices_caught=len(caught),
         scheduler_starts=world.headquarters.starts,
-        commits=world.invariants.commits,
+        commits=world.jury.invariants.commits,
         events=world.trace.events,
         trace_hash=world.trace.digest(),
         virtual_hours=round(world.loop.time() / HOUR_SECONDS, 3),

@@ -49,8 +49,11 @@ class Storms:
     """What happens to schedulers, store and network; so often an hour, on average.
 
     Attributes:
-        kills: of a scheduler, at any moment.
+        kills: of a scheduler, or of all at once, at any moment.
         traps: of a scheduler, between a commit and its replies.
+        freezes: of a scheduler, which stands still for seconds or minutes, and goes on.
+        cuts: of a scheduler's connection to the store.
+        lost_hints: spells in which what schedulers tell each other gets lost.
         stale: spells in which the store finds views stale.
         failing: spells in which the store fails now and then.
         down: outages of the store.
@@ -61,6 +64,9 @@ class Storms:
 
     kills: float = 0.0
     traps: float = 0.0
+    freezes: float = 0.0
+    cuts: float = 0.0
+    lost_hints: float = 0.0
     stale: float = 0.0
     failing: float = 0.0
     down: float = 0.0
@@ -82,6 +88,8 @@ class Scenario:
         start_hour: of the day (a Monday) at which it begins.
         slots: runners on each computer.
         deep: whether the content of every stored batch is read and compared with the rows.
+        schedulers: how many there are; more than one share the store.
+        wire: share of heartbeats, and of polls that bring nothing, that are encoded and decoded; all else always is.
     """
 
     name: str
@@ -97,6 +105,8 @@ class Scenario:
     start_hour: float = 9.0
     slots: int = _SLOTS
     deep: bool = True
+    schedulers: int = 1
+    wire: float = 1 / 16
 
 
 _AUDIT = VerifyPolicy(mode=VerifyMode.AUDIT)
@@ -165,7 +175,8 @@ def _storm(hours: float, devices: int, tasks: int) -> Scenario:
         hours=hours,
         devices=devices,
         jobs=_mixed(hours, devices, tasks),
-        storms=Storms(kills=4, traps=8, stale=4, failing=4, down=2, weather=6),
+        storms=Storms(kills=4, traps=8, freezes=4, cuts=2, lost_hints=4, stale=4, failing=4, down=2, weather=6),
+        schedulers=3,
         limits=_STORM_LIMITS,
         settings=_SMALL_INLINE,
     )
@@ -177,7 +188,8 @@ def _partition(hours: float, devices: int, tasks: int) -> Scenario:
         hours=hours,
         devices=devices,
         jobs=_mixed(hours, devices, tasks),
-        storms=Storms(partitions=12, weather=2),
+        storms=Storms(partitions=12, weather=2, cuts=6, lost_hints=4),
+        schedulers=2,
         settings=_SMALL_INLINE,
     )
 
@@ -191,7 +203,20 @@ def _everything(hours: float, devices: int, tasks: int) -> Scenario:
         trusted=max(1, devices // 10),
         dishonest=_ALL_LIARS,
         days=Days(owners=True, laptops=0.5, unplugged=1.0, closed=0.5, crashes=0.3, disk_full=0.2, clock_steps=0.2),
-        storms=Storms(kills=2, traps=3, stale=2, failing=2, down=1, weather=4, partitions=4, pauses=4),
+        storms=Storms(
+            kills=2,
+            traps=3,
+            freezes=2,
+            cuts=1,
+            lost_hints=2,
+            stale=2,
+            failing=2,
+            down=1,
+            weather=4,
+            partitions=4,
+            pauses=4,
+        ),
+        schedulers=2,
         limits=_STORM_LIMITS,
         settings=_SMALL_INLINE,
     )
@@ -209,14 +234,25 @@ _MAKERS: Mapping[str, Callable[[float, int, int], Scenario]] = {
 NAMES = tuple(_MAKERS)
 
 
-def scenario(name: str, *, hours: float, devices: int, tasks: int) -> Scenario:
+def scenario(  # noqa: PLR0913 - its sizes, by keyword
+    name: str, *, hours: float, devices: int, tasks: int, schedulers: int = 0, wire: bool = False
+) -> Scenario:
     """A scenario by its name.
+
+    Args:
+        name: of the scenario.
+        hours: for how long faults go on.
+        devices: how many computers.
+        tasks: of all jobs together, about.
+        schedulers: how many share one store; 0: as many as the scenario has.
+        wire: whether light messages are all encoded, too.
 
     Raises:
         UsageError: there is none of that name, or a number makes no sense.
     """
     if name not in _MAKERS:
         raise UsageError(f"there is no scenario {name!r}", remedy=f"Take one of {', '.join(NAMES)}.")
-    if hours <= 0 or devices < 2 or tasks < 1:
+    if hours <= 0 or devices < 2 or tasks < 1 or schedulers < 0:
         raise UsageError("a simulation needs hours above 0, two devices or more, and a task or more")
-    return _MAKERS[name](hours, devices, tasks)
+    made = _MAKERS[name](hours, devices, tasks)
+    return replace(made, schedulers=schedulers or made.schedulers, wire=1.0 if wire else made.wire)

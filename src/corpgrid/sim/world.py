@@ -11,32 +11,29 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
-from corpgrid.domain.device import DeviceState
-from corpgrid.domain.effects import Effects, View
 from corpgrid.domain.ids import DeviceId
-from corpgrid.domain.messages import HeartbeatRequest, PollRequest, Reply, SubmitRequest
 from corpgrid.domain.rules import GridRules
 from corpgrid.sim.clocks import START, SimClock
-from corpgrid.sim.headquarters import Headquarters, agree
-from corpgrid.sim.invariants import Invariants
+from corpgrid.sim.headquarters import Grid, Headquarters, agree
+from corpgrid.sim.jury import Jury
 from corpgrid.sim.liars import Gang, Honesty
+from corpgrid.sim.light import LightCalls
 from corpgrid.sim.loop import Process, SimLoop
 from corpgrid.sim.machine import Machine, Model, Site
 from corpgrid.sim.nature import Nature
-from corpgrid.sim.network import Door, Network, SimWire
+from corpgrid.sim.network import Network
 from corpgrid.sim.operator import Operator
 from corpgrid.sim.people import Person
-from corpgrid.sim.promises import Promises
-from corpgrid.sim.reputations import Reputations
 from corpgrid.sim.scenarios import HOUR_SECONDS, Scenario
 from corpgrid.sim.storage import SimBlobs, SimStore
 from corpgrid.sim.trace import Trace
+from corpgrid.sim.wire import SimWire
 from corpgrid.sim.workload import Workload
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.transport.limits import TransportLimits
 from corpgrid.transport.remote import RemoteGrid
 from corpgrid.trust.keys import Keyring, PrivateKey
-from corpgrid.wire.convert import batch_blobs, decode_batch, item_payload
+from corpgrid.wire.convert import batch_blobs, item_payload
 
 _BOOT_SECONDS = 10.0
 _BACK_SECONDS = 60.0
@@ -44,7 +41,13 @@ _DISPUTE_SECONDS = 300.0
 _CALL_SECONDS = 8.0
 """Less patience than agents have by default, and less than a lease lasts: much happens where somebody gives up."""
 _FIRST_JOB_SECONDS = 12.0
+_COMMIT_SECONDS = 0.002
+_COMMIT_SECONDS_A_DEVICE = 5e-5
+"""The larger the fleet, the more gathers for one tick, as it does where a store is busy."""
+_DEVICES_COUNTED_A_SECOND = 200
+_CLOCKS_APART_SECONDS = 1.0
 _LIVENESS_SECONDS = 900.0
+_LOOK_SECONDS = 300.0
 
 
 class World:
@@ -56,15 +59,31 @@ class World:
         self.violations: list[str] = []
         self.loop = SimLoop()  # type: ignore[abstract]  # sockets and signals are left out: there are none
         self.trace = Trace(self.loop)
-        self.invariants = Invariants(self.fail, decode_batch if scenario.deep else None)
-        self.promises = Promises(self.invariants, self.fail)
-        self.reputations = Reputations(self.invariants, decode_batch) if scenario.deep else None
         self.enrolled: dict[DeviceId, Machine] = {}
         self._broken: asyncio.Event = asyncio.Event()
         self._seed = f"{seed}/{scenario.name}"
         day_seconds = scenario.start_hour * HOUR_SECONDS
         self._day_seconds = day_seconds
-        self.network = Network(self.loop, Random(f"{self._seed}/network"), self.trace, heard=self._heard)
+        self._clock = SimClock(self.loop, offset_seconds=day_seconds)
+        self._rules = GridRules(
+            audit_key=Random(f"{self._seed}/coin").randbytes(32),
+            agree=agree,
+            settings=scenario.settings,
+            dispute_seconds=_DISPUTE_SECONDS,
+        )
+        self.jury = Jury(
+            loop=self.loop,
+            clock=self._clock,
+            trace=self.trace,
+            fail=self.fail,
+            enrolled=self.enrolled,
+            lease_ttl_seconds=scenario.settings.lease_ttl_seconds,
+            grant_tasks=self._rules.grant_tasks,
+            deep=scenario.deep,
+        )
+        self.network = Network(
+            loop=self.loop, rng=Random(f"{self._seed}/network"), trace=self.trace, watch=self.jury, wire=scenario.wire
+        )
         self._person_key = PrivateKey.from_raw(Random(f"{self._seed}/person").randbytes(32))
         self.headquarters = self._headquarters()
         self._workloads: dict[str, Workload] = {f"job {n}": work for n, work in enumerate(scenario.jobs)}
@@ -92,6 +111,7 @@ class World:
         nature.trouble_computers(self.machines, self.scenario.days, self._seed)
         nature.trouble_grid(self.headquarters, self.network, self.machines, self.scenario.storms, self._seed)
         nature.trouble_devices(self._operator, self.machines, self.scenario.storms, self._seed)
+        looking = asyncio.ensure_future(self._look_now_and_then())
         people = asyncio.gather(*(self._submit(number) for number in range(len(self.scenario.jobs))))
         await self._until(people, self.scenario.hours * HOUR_SECONDS, early=not self._faulty)
         await nature.calm(self.headquarters, self.network, self.machines, self._operator)
@@ -99,13 +119,15 @@ class World:
         if not self.violations:
             await self._heal(people)
         people.cancel()
+        looking.cancel()
         await self._shut_down()
 
     async def _heal(self, people: asyncio.Future[Any]) -> None:
         """Everything is well again: now all must come to its end."""
-        since = self.headquarters.clock.now()
+        since = self._clock.now()
         await self._until(people, _BACK_SECONDS + 5.0, early=False)
-        self._check_agents(since)
+        for machine in self.machines:
+            self.jury.require_seen(machine, since=since, within_seconds=_BACK_SECONDS)
         await self._until(people, self._bound_seconds(), early=True)
         if not people.done():
             for person in self.people:
@@ -114,7 +136,16 @@ class World:
             return
         people.result()
         await asyncio.sleep(1.0)
-        await self._check_end()
+        await self.jury.look_last(self.headquarters.store)
+        for station in self.headquarters.stations:
+            if station.scheduler is None or station.scheduler.counters.queue_length:
+                self.fail(f"L4: scheduler {station.number} is gone, or events wait in its queue")
+
+    async def _look_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if not self.headquarters.store.weather.down:
+                await self.jury.look(self.headquarters.store)
 
     async def _until(self, people: asyncio.Future[Any], seconds: float, *, early: bool) -> None:
         """Wait so long, or until something is broken, or (``early``) until every job has ended."""
@@ -161,26 +192,37 @@ class World:
     # -- what it is made of
 
     def _headquarters(self) -> Headquarters:
-        clock = SimClock(self.loop, offset_seconds=self._day_seconds)
-        settings = StoreSettings(clock=clock, item_payload=item_payload, batch_blobs=batch_blobs)
-        return Headquarters(
-            loop=self.loop,
-            store=SimStore(settings, Random(f"{self._seed}/store"), self._committed),
-            blobs=SimBlobs(clock, self.promises.collected),
+        scenario, clock = self.scenario, self._clock
+        settings = StoreSettings(
             clock=clock,
-            rng=Random(f"{self._seed}/scheduler"),
-            rules=GridRules(
-                audit_key=Random(f"{self._seed}/coin").randbytes(32),
-                agree=agree,
-                settings=self.scenario.settings,
-                dispute_seconds=_DISPUTE_SECONDS,
+            item_payload=item_payload,
+            batch_blobs=batch_blobs,
+            owners_seconds=max(1.0, scenario.devices / _DEVICES_COUNTED_A_SECOND),
+        )
+        rng = Random(f"{self._seed}/scheduler")
+        grid = Grid(
+            loop=self.loop,
+            store=SimStore(
+                settings,
+                Random(f"{self._seed}/store"),
+                self.jury.committed,
+                commit_seconds=max(_COMMIT_SECONDS, scenario.devices * _COMMIT_SECONDS_A_DEVICE),
             ),
-            limits=self.scenario.limits,
+            blobs=SimBlobs(clock, self.jury.collected),
+            rules=self._rules,
+            limits=scenario.limits,
             keyring=Keyring([self._person_key.public]),
             trusted=self._trusts,
-            door=Door(),
             trace=self.trace,
+            schedulers=scenario.schedulers,
         )
+        clocks = [clock] if scenario.schedulers == 1 else [self._clock_nearby(rng) for _ in range(scenario.schedulers)]
+        return Headquarters(grid, clocks, rng)
+
+    def _clock_nearby(self, rng: Random) -> SimClock:
+        """A scheduler's clock, which is not quite that of the store."""
+        offset_seconds = self._day_seconds + rng.uniform(-_CLOCKS_APART_SECONDS, _CLOCKS_APART_SECONDS)
+        return SimClock(self.loop, drift=rng.uniform(-1e-5, 1e-5), offset_seconds=offset_seconds)
 
     def _trusts(self, device: DeviceId) -> bool:
         machine = self.enrolled.get(device)
@@ -191,8 +233,13 @@ class World:
         site = Site(
             loop=self.loop,
             network=self.network,
-            door=self.headquarters.door,
-            keyring=self.headquarters.keyring,
+            light=LightCalls(
+                self.network,
+                gather_seconds=self.headquarters.store.commit_seconds,
+                patience_seconds=_CALL_SECONDS / 2,
+            ),
+            doors=self.headquarters.doors,
+            keyring=self.headquarters.grid.keyring,
             limits=TransportLimits(call_seconds=_CALL_SECONDS),
             workloads=self._workloads,
             enrolled=self.enrolled.__setitem__,
@@ -241,7 +288,7 @@ class World:
             trace=self.trace,
             now=START + self._day_seconds,
             fail=self.fail,
-            acknowledged=self.promises.acknowledged_submit,
+            acknowledged=self.jury.promises.acknowledged_submit,
             honest=not self.scenario.dishonest,
         )
         self.people.append(person)
@@ -250,59 +297,4 @@ class World:
     def _grid(self, name: str, process: Process | None = None) -> RemoteGrid:
         """The grid as somebody sees it."""
         process = process or Process(self.loop, name)
-        return RemoteGrid(SimWire(self.network, process, name, self.headquarters.door, TransportLimits()))
-
-    # -- what is looked at
-
-    def _committed(self, view: View, effects: Effects) -> None:
-        if self.reputations is not None:
-            self.reputations.committed(view, effects)
-        self.invariants.committed(view, effects)
-        rows = sorted((task.job, task.index, task.state.value, task.open, task.live) for task in effects.tasks)
-        told = ";".join(f"{index}:{state}:{opened}:{live}" for _, index, state, opened, live in rows)
-        leases = sorted(lease.epoch for lease in effects.leases)
-        self.trace.note(f"commit {len(effects.replies)} {leases} {told}" if told or leases else "commit")
-
-    def _heard(self, _method: str, request: Any, reply: Any, asked_at: float) -> None:
-        """An agent was told something."""
-        if isinstance(request, PollRequest | SubmitRequest) and request.batches:
-            for batch, received in zip(request.batches, reply.received, strict=True):
-                self.promises.acknowledged_results(request.status.device, batch, received)
-        if isinstance(request, PollRequest | SubmitRequest | HeartbeatRequest) and isinstance(reply, Reply):
-            until = START + self._day_seconds + asked_at + self.scenario.settings.lease_ttl_seconds
-            held = [epoch for epoch in request.status.held if epoch not in reply.lost]
-            self.promises.acknowledged_renewal(request.status.device, held, until)
-            if not request.status.power.on_ac_power and reply.should_continue:
-                self.fail(f"I7: {request.status.device} is on battery, and was told to go on")
-            self._told(request.status.device, reply)
-
-    def _told(self, device: DeviceId, reply: Reply) -> None:
-        machine = self.enrolled.get(device)
-        if machine is not None and machine.device == device:
-            machine.told(go_on=reply.should_continue)
-
-    def _check_agents(self, since: float) -> None:
-        """Every agent is back within a minute."""
-        for machine in self.machines:
-            row = self.invariants.devices.get(machine.device)
-            if row is None or row.last_seen < since:
-                self.fail(f"L2: {machine.model.name} is not back {_BACK_SECONDS:.0f} s after all faults")
-
-    async def _check_end(self) -> None:
-        """Every job has ended: nothing may be left."""
-        self.promises.audited()
-        if self.reputations is not None:
-            self.reputations.check(self.fail)
-        store, scheduler = self.headquarters.store, self.headquarters.scheduler
-        await self.promises.compare(store)
-        now, ttl = self.headquarters.clock.now(), self.scenario.settings.lease_ttl_seconds
-        for lease in self.invariants.leases.values():
-            if lease.until + 2 * ttl < now or lease.job not in self.invariants.jobs:
-                self.fail(f"L3: lease {lease.epoch} of {lease.device} is stuck since {now - lease.until:.0f} s")
-        if scheduler is None or scheduler.counters.queue_length:
-            self.fail("L4: the scheduler is gone, or events wait in its queue")
-        for device in self.invariants.devices.values():
-            machine = self.enrolled.get(device.id)
-            honest = machine is not None and machine.model.honesty is Honesty.HONEST
-            if device.state is DeviceState.QUARANTINED and honest:
-                self.fail(f"V7: {device.id} is honest, and quarantined: {device.reason}")
+        return RemoteGrid(SimWire(self.network, process, name, self.headquarters.doors, TransportLimits()))

@@ -14,7 +14,8 @@ from corpgrid.domain.hints import Hint
 from corpgrid.domain.ids import DeviceId, Digest, JobId, OwnerId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.errors import StoreError
-from corpgrid.ports.store import Decide, StoredResult
+from corpgrid.ports.store import COLLECTED, Decide, StoredResult
+from corpgrid.stores.collecting import collected_line
 from corpgrid.stores.memory_tables import Tables
 from corpgrid.stores.memory_view import Selection
 from corpgrid.stores.presence import changes_owners, count_owners
@@ -42,6 +43,13 @@ class MemoryStore:
 
     def listen(self, heard: Callable[[Hint], None]) -> None:
         """Nobody else writes here, so there is nothing to hear."""
+
+    async def lead(self) -> bool:
+        """Yes, always."""
+        return True
+
+    async def upkeep(self) -> None:
+        """Nothing is noted here."""
 
     async def transact(self, need: Need, decide: Decide) -> Effects:
         """Read ``need``, call ``decide`` with it, and keep what it returns."""
@@ -94,7 +102,7 @@ class MemoryStore:
     async def attached(self, digest: Digest) -> bytes | None:
         """A small blob that came with a job, or None."""
         self._require_open()
-        return self._tables.attached.get(digest)
+        return next(iter(self._tables.attached.get(digest, {}).values()), None)
 
     async def ended(self, job: JobId, *, after: tuple[int, int], limit: int) -> tuple[Job, list[StoredResult]] | None:
         """The job, and its tasks that ended after ``(final_rev, index)``, in that order, at one moment; or None."""
@@ -140,10 +148,21 @@ class MemoryStore:
         lines = enumerate(self._tables.audit[after:], after + 1)
         return [line for line in lines if not subject or line[1].subject == subject][:limit]
 
-    async def referenced(self) -> AsyncIterator[Digest]:
-        """Every digest that a live row names; one may come more than once."""
+    async def referenced(self, *, ended_after: float = 0.0) -> AsyncIterator[Digest]:
+        """Every digest that a row of a live job names; one may come more than once."""
         self._require_open()
-        return _stream(list(self._digests()))
+        return _stream(list(self._digests(ended_after)))
+
+    async def collect(self, *, ended_before: float, now: float) -> int:
+        """Throw away what jobs that ended before brought; how many got their line in the audit log."""
+        self._require_open()
+        tables = self._tables
+        told = {line.subject for line in tables.audit if line.kind == COLLECTED}
+        ended = {job for job in tables.jobs if not self._is_live(job, ended_before)}
+        unmarked = [job for job in tables.jobs if job in ended and job not in told]
+        tables.audit.extend(collected_line(job, now) for job in unmarked)
+        tables.throw_away(ended)
+        return len(unmarked)
 
     async def last_seen(self) -> float:
         """When a tick last committed, seconds since the epoch; 0 for a new store."""
@@ -162,6 +181,7 @@ class MemoryStore:
         selection = Selection(self._tables, now=now)
         selection.select(need)
         return selection.view(
+            last_tick=self._last_tick,
             next_epoch=self._next_epoch,
             next_batch=self._next_batch,
             owners=self._count_owners(now),
@@ -249,16 +269,22 @@ class MemoryStore:
             return StoredResult(task, DeviceId(""), 0, 0)
         return StoredResult(task, accepted.device, accepted.batch, accepted.position)
 
-    def _digests(self) -> Iterable[Digest]:
+    def _digests(self, ended_after: float) -> Iterable[Digest]:
         """Not those of ``Tables.attached``: what is in it is no blob of the blob store."""
-        for rows in self._tables.jobs.values():
-            yield from (rows.spec.bundle, rows.spec.arguments.pages, *rows.spec.inputs.values())
-        for attempts in self._tables.attempts.values():
+        tables = self._tables
+        live = {job for job in tables.jobs if self._is_live(job, ended_after)}
+        for spec in (tables.jobs[job].spec for job in live):
+            yield from (spec.bundle, spec.arguments.pages, *spec.inputs.values())
+        for attempts in (attempts for key, attempts in tables.attempts.items() if key[0] in live):
             yield from (attempt.digest for attempt in attempts.values() if attempt.digest)
-        for checkpoints in self._tables.checkpoints.values():
+        for checkpoints in (checkpoints for key, checkpoints in tables.checkpoints.items() if key[0] in live):
             yield from (checkpoint.blob for checkpoint in checkpoints)
-        for batch in self._tables.batches.values():
+        for batch in (batch for batch in tables.batches.values() if batch.job in live):
             yield from self._settings.batch_blobs(batch.content)
+
+    def _is_live(self, job: JobId, ended_after: float) -> bool:
+        row = self._tables.jobs[job].row
+        return row.state is JobState.RUNNING or row.finished_at >= ended_after
 
 
 async def _stream(digests: Sequence[Digest]) -> AsyncIterator[Digest]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from corpgrid.domain.attempt import LIVE, Attempt, AttemptState, Lease
@@ -104,7 +104,7 @@ class Tables:
 
     def __init__(self) -> None:
         self.jobs: dict[JobId, JobRows] = {}
-        self.attached: dict[Digest, bytes] = {}
+        self.attached: dict[Digest, dict[JobId, bytes]] = defaultdict(dict)
         self.attempts: dict[TaskKey, dict[int, Attempt]] = {}
         self.leases: dict[Epoch, Lease] = {}
         self.devices: dict[DeviceId, Device] = {}
@@ -125,7 +125,7 @@ class Tables:
     def add_job(self, new: NewJob) -> None:
         """A new job with all its tasks and what came with it."""
         for digest, content in dict(new.attachments).items():
-            self.attached.setdefault(digest, content)
+            self.attached[digest][new.job.id] = content
         tasks = new.job.tasks
         fresh, tried = Marks(tasks, full=new.copies > 0), Marks(tasks, full=False)
         self.jobs[new.job.id] = JobRows(len(self.jobs), new.job, new.spec, new.envelope, new.copies, fresh, tried)
@@ -201,6 +201,17 @@ class Tables:
                     self.put_attempt(attempt._replace(state=AttemptState.STOPPED))
         for lease in [lease for lease in self.leases.values() if lease.job == job]:
             self.put_lease(lease._replace(remaining=0))
+
+    # -- old jobs
+
+    def throw_away(self, jobs: Container[JobId]) -> None:
+        """What these jobs brought is gone: batches, attached blobs, checkpoints."""
+        self.batches = {number: batch for number, batch in self.batches.items() if batch.job not in jobs}
+        for holders in self.attached.values():
+            for job in [job for job in holders if job in jobs]:
+                del holders[job]
+        for key in [key for key in self.checkpoints if key[0] in jobs]:
+            del self.checkpoints[key]
 
     # -- questions
 

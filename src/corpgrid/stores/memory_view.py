@@ -52,6 +52,7 @@ class Selection:
     def view(
         self,
         *,
+        last_tick: float,
         next_epoch: int,
         next_batch: int,
         owners: Mapping[OwnerId, OwnerPresence],
@@ -61,6 +62,7 @@ class Selection:
         tables = self._tables
         return View(
             now=self._now,
+            last_tick=last_tick,
             next_epoch=next_epoch,
             next_batch=next_batch,
             jobs={job: tables.jobs[job].row for job in self._jobs},
@@ -147,7 +149,11 @@ class Selection:
         for key in self._tasks:
             if tables.jobs[key[0]].spec.verify.comparator.kind is not ComparatorKind.BYTES:
                 attempts = tables.attempts.get(key, {}).values()
-                places.update((row.batch, row.position) for row in attempts if row.batch and row.state in _RETURNED)
+                places.update(
+                    (row.batch, row.position)
+                    for row in attempts
+                    if row.batch in tables.batches and row.state in _RETURNED
+                )
         return {place: item_payload(tables.batches[place[0]].content, place[1]) for place in sorted(places)}
 
     def _standings(self) -> dict[tuple[DeviceId, Digest], Standing]:

@@ -2,7 +2,8 @@
 
 * A file holds many statements, each after a line ``-- name: the_name``.
 * A statement for many rows is written for one; ``for_rows`` repeats its ``VALUES (?, ...)``.
-* A migration is a file ``0001_what_it_does.sql``; the numbers are 1, 2, 3 and so on without a gap.
+* A migration is a file ``0001_what_it_does.sql``; the numbers are 1, 2, 3 and so on without a gap.  A line ``-- oldest
+  program: 3`` says that programs that know the schema only up to 3 go on working beside it; without it none older does.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import NamedTuple
 
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 _ROW = re.compile(r"VALUES (\([?,\s]+\))")
+_OLDEST = re.compile(r"^-- oldest program: (\d+)$", re.MULTILINE)
 
 
 class Migration(NamedTuple):
@@ -25,6 +27,12 @@ class Migration(NamedTuple):
     number: int
     name: str
     script: str
+
+    @property
+    def oldest_program(self) -> int:
+        """The oldest program, by the newest schema that it knows, that works on a store with this step taken."""
+        said = _OLDEST.search(self.script)
+        return int(said[1]) if said else self.number
 
 
 class Statements:

@@ -220,6 +220,7 @@ class GrpcWire:
         """Try until it is answered, or ``seconds`` are over."""
         clock = asyncio.get_running_loop().time
         deadline, backoff = clock() + seconds, Backoff(self._rng)
+        told: CorpGridError | None = None
         while True:
             here = self._here
             try:
@@ -228,6 +229,8 @@ class GrpcWire:
                 error = error_of(failure, here.target)
             except CorpGridError as answered:
                 error = answered
+            if error.remedy != UnavailableError.default_remedy:
+                told = error  # a scheduler said what is wrong: that is worth more than the silence after it
             if here is self._here and isinstance(error, (UnavailableError, OverloadedError)):
                 self._move_on()
             pause = backoff.next_seconds()
@@ -236,7 +239,7 @@ class GrpcWire:
             elif not isinstance(error, UnavailableError):
                 raise error
             if clock() + pause >= deadline:
-                raise error
+                raise told or error
             await asyncio.sleep(pause)
 
     @property

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from corpgrid.errors import MalformedDataError, NotDataError
@@ -22,6 +23,7 @@ Json = Any
 """None, bool, int, float, str, list and dict with str keys, nested."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_TEXT = frozenset({str})
 
 
 def encode(value: Json, *, max_depth: int = MAX_JSON_DEPTH) -> bytes:
@@ -30,9 +32,9 @@ def encode(value: Json, *, max_depth: int = MAX_JSON_DEPTH) -> bytes:
     Raises:
         NotDataError: something in it has no canonical form; the message names its place.
     """
-    _check(value, "the value", max_depth)
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode()
+    if not _is_plain((value,), max_depth):
+        _check(value, "the value", max_depth)
+    return _ENCODER.encode(value).encode()
 
 
 def decode(content: bytes, *, max_bytes: int = MAX_JSON_BYTES, max_depth: int = MAX_JSON_DEPTH) -> Json:
@@ -55,11 +57,7 @@ def decode(content: bytes, *, max_bytes: int = MAX_JSON_BYTES, max_depth: int = 
 
 def _parse(content: bytes) -> Json:
     try:
-        return json.loads(
-            content.decode(),
-            object_pairs_hook=_unique,
-            parse_constant=_refuse_constant,
-        )
+        return _DECODER.decode(content.decode())
     except RecursionError:
         raise MalformedDataError("the JSON is nested too deeply") from None
     except ValueError as cause:  # also JSONDecodeError, UnicodeDecodeError, and integers too long for Python
@@ -79,8 +77,39 @@ def _refuse_constant(name: str) -> NoReturn:
     raise MalformedDataError(f"{name} has no place in canonical JSON")
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
+
+
+def _is_plain(entries: Iterable[Json], depth: int) -> bool:
+    """Whether all of it has a canonical form, in JSON's own types; what is not may have one all the same.
+
+    Every signed record goes through here, twice on its way in: so scalars are looked at in place, one call a container.
+    """
+    for entry in entries:
+        kind = type(entry)
+        if kind is str:
+            fits = _is_unicode(entry)
+        elif kind is dict:
+            fits = _TEXT.issuperset(map(type, entry)) and _is_unicode("".join(entry))
+            fits = fits and depth > 0 and _is_plain(entry.values(), depth - 1)
+        elif kind is list or kind is tuple:
+            fits = depth > 0 and _is_plain(entry, depth - 1)
+        elif kind is int:
+            fits = -MAX_WHOLE <= entry <= MAX_WHOLE
+        else:
+            fits = entry is None or kind is bool or (kind is float and math.isfinite(entry))
+        if not fits:
+            return False
+    return True
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or _SURROGATE.search(text) is None
+
+
 def _check(value: Json, where: str, depth: int) -> None:
-    """Raise NotDataError if something has no canonical form."""
+    """Raise NotDataError, with its place, if something has no canonical form."""
     if depth < 0:
         raise NotDataError(f"{where} is nested too deeply")
     if isinstance(value, dict):
@@ -105,7 +134,7 @@ def _check_scalar(value: Json, where: str) -> None:
         case None | bool():
             return
         case str():
-            if not value.isascii() and _SURROGATE.search(value):
+            if not _is_unicode(value):
                 raise NotDataError(f"{where} holds text that is not Unicode")
         case int():
             if not -MAX_WHOLE <= value <= MAX_WHOLE:

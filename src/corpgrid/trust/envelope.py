@@ -79,10 +79,7 @@ def read_envelope(content: bytes, *, max_bytes: int = MAX_ENVELOPE_BYTES) -> Env
         fields = canonical.decode(content, max_bytes=max_bytes)
     except MalformedDataError as cause:
         raise _no_envelope(str(cause)) from None
-    envelope = _read_fields(fields)
-    if _encode(envelope) != content:
-        raise _no_envelope("its base64 or the order of its signatures is not canonical")
-    return envelope
+    return _read_fields(fields)
 
 
 def check_envelope(envelope: Envelope, *, payload_type: str, keyring: Keyring) -> KeyId:
@@ -127,6 +124,8 @@ def _read_fields(fields: Json) -> Envelope:
     signatures = dict(pairs)
     if len(signatures) != len(pairs):
         raise _no_envelope("one key signed it twice")
+    if list(signatures) != sorted(signatures):
+        raise _no_envelope("the order of its signatures is not canonical")
     return Envelope(payload_type=kind, payload=_from_base64(fields["payload"]), signatures=signatures)
 
 
@@ -145,9 +144,12 @@ def _require_fields(fields: Json, names: set[str]) -> None:
 
 def _from_base64(text: Json) -> bytes:
     try:
-        return base64.b64decode(text, validate=True)
+        content = base64.b64decode(text, validate=True)
     except (TypeError, ValueError) as cause:
         raise _no_envelope(f"its base64 is damaged ({cause})") from None
+    if base64.b64encode(content).decode() != text:
+        raise _no_envelope("its base64 is not canonical")
+    return content
 
 
 def _no_envelope(why: str) -> SignatureError:

@@ -17,9 +17,13 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from functools import lru_cache
+from itertools import count, repeat
 from typing import Any, NamedTuple
+
+import msgpack
 
 from corpgrid.domain.ids import DIGEST_BYTES, digest_text
 from corpgrid.errors import CorpGridError
@@ -31,35 +35,69 @@ _UNFIT = re.compile("[\x00\ud800-\udfff]")
 
 
 class Where(NamedTuple):
-    """The place of a value in its record, and the class of the error if it does not fit."""
+    """The place of a record, and the class of the error if something in it does not fit."""
 
     error: type[CorpGridError]
     path: str = ""
 
-    def at(self, name: str) -> Where:
-        """One field deeper."""
-        return Where(self.error, f"{self.path}.{name}" if self.path else name)
 
-    def misfit(self, value: object, wanted: str) -> CorpGridError:
-        """The error that says that ``value`` is not what is wanted."""
+class _Misfit(Exception):  # noqa: N818 - never leaves this module
+    """Something does not fit.  Its place is put together on the way out, so that what fits pays nothing for it."""
+
+    def __init__(self, story: str) -> None:
+        super().__init__(story)
+        self.story = story
+        self.path = ""
+
+    @classmethod
+    def of(cls, value: object, wanted: str) -> _Misfit:
+        """A value that is not what is wanted."""
         shown = repr(value)
         shown = shown if len(shown) <= _SHOWN_CHARACTERS else f"{shown[:_SHOWN_CHARACTERS]}..."
-        return self.error(f"{self.path or 'the record'} is {shown}; it must be {wanted}")
+        return cls(f"is {shown}; it must be {wanted}")
+
+    def within(self, name: object) -> _Misfit:
+        """The same, seen from one field further out."""
+        self.path = f"{name}.{self.path}" if self.path else str(name)
+        return self
+
+    def seen_at(self, where: Where) -> CorpGridError:
+        """The error for the caller."""
+        if where.path:
+            self.within(where.path)
+        return where.error(f"{self.path or 'the record'} {self.story}")
+
+
+Convert = Callable[[Any], Any]
 
 
 class Field(NamedTuple):
-    """How a value is written and read; both raise ``where.error`` for what does not fit."""
+    """How a value becomes JSON's types and comes back; both raise ``_Misfit`` for what does not fit."""
 
-    write: Callable[[Any, Where], Json]
-    read: Callable[[Json, Where], Any]
+    to_json: Convert
+    from_json: Convert
+
+    def write(self, value: Any, where: Where) -> Json:
+        """The value in JSON's types; what does not fit raises ``where.error``."""
+        try:
+            return self.to_json(value)
+        except _Misfit as misfit:
+            raise misfit.seen_at(where) from None
+
+    def read(self, data: Json, where: Where) -> Any:
+        """The value from JSON's types; what does not fit raises ``where.error``."""
+        try:
+            return self.from_json(data)
+        except _Misfit as misfit:
+            raise misfit.seen_at(where) from None
 
 
 def plain(fits: Callable[[Any], bool], wanted: str) -> Field:
     """A value that JSON has as it is."""
 
-    def check(value: Any, where: Where) -> Any:
+    def check(value: Any) -> Any:
         if not fits(value):
-            raise where.misfit(value, wanted)
+            raise _Misfit.of(value, wanted)
         return value
 
     return Field(check, check)
@@ -83,11 +121,11 @@ def real(low: float, high: float) -> Field:
         f"a number with a point from {low:g} to {high:g}",
     )
 
-    def write(value: Any, where: Where) -> Json:
+    def write(value: Any) -> Json:
         fits = type(value) is int and low <= value <= high
-        return number.write(float(value) if fits else value, where)
+        return number.to_json(float(value) if fits else value)
 
-    return Field(write, number.read)
+    return Field(write, number.from_json)
 
 
 def text(most: int, *, least: int = 0) -> Field:
@@ -120,17 +158,15 @@ def choice(*words: str) -> Field:
 def member(members: type[StrEnum]) -> Field:
     """One member of an enumeration."""
     word = choice(*(one.value for one in members))
-    return Field(
-        lambda value, where: str(word.write(value, where)), lambda data, where: members(word.read(data, where))
-    )
+    return Field(lambda value: str(word.to_json(value)), lambda data: members(word.from_json(data)))
 
 
 def _binary(size_bytes: int, prefix: str, wanted: str) -> Field:
     value_field = plain(lambda value: isinstance(value, bytes) and len(value) == size_bytes, wanted)
     text_field = pattern(f"{prefix}[0-9a-f]{{{2 * size_bytes}}}", wanted)
     return Field(
-        lambda value, where: prefix + value_field.write(value, where).hex(),
-        lambda data, where: bytes.fromhex(text_field.read(data, where)[len(prefix) :]),
+        lambda value: prefix + value_field.to_json(value).hex(),
+        lambda data: bytes.fromhex(text_field.from_json(data)[len(prefix) :]),
     )
 
 
@@ -145,8 +181,8 @@ def raw(size_bytes: int) -> Field:
 def maybe(field: Field) -> Field:
     """Null, or what ``field`` says."""
     return Field(
-        lambda value, where: None if value is None else field.write(value, where),
-        lambda data, where: None if data is None else field.read(data, where),
+        lambda value: None if value is None else field.to_json(value),
+        lambda data: None if data is None else field.from_json(data),
     )
 
 
@@ -157,36 +193,35 @@ def many(entry: Field, most: int, *, least: int = 0) -> Field:
         f"a list of {least} to {most:,} entries",
     )
 
-    def write(value: Any, where: Where) -> Json:
-        return [entry.write(one, where.at(str(place))) for place, one in enumerate(entries.write(value, where))]
+    def each(convert: Convert, values: Any) -> Iterable[Any]:
+        return _converted(count(), repeat(convert), values).values()
 
-    def read(data: Json, where: Where) -> tuple[Any, ...]:
-        return tuple(entry.read(one, where.at(str(place))) for place, one in enumerate(entries.read(data, where)))
-
-    return Field(write, read)
+    return Field(
+        lambda value: list(each(entry.to_json, entries.to_json(value))),
+        lambda data: tuple(each(entry.from_json, entries.from_json(data))),
+    )
 
 
 def files(entry: Field, most: int) -> Field:
     """A map of file names (``trust.paths``) to what ``entry`` says."""
 
-    def check(names: Any, where: Where) -> None:
+    def checked(names: Any) -> Any:
         if not isinstance(names, Mapping) or len(names) > most or not all(isinstance(name, str) for name in names):
-            raise where.misfit(names, f"a map of at most {most:,} file names")
+            raise _Misfit.of(names, f"a map of at most {most:,} file names")
         for name in names:
             if fault := path_fault(name):
-                raise where.error(f"{where.path} may not have the file name {name!r}: {fault}")
+                raise _Misfit(f"may not have the file name {name!r}: {fault}")
         if fault := clash(names):
-            raise where.error(f"{where.path} may not have these file names together: {fault}")
+            raise _Misfit(f"may not have these file names together: {fault}")
+        return names
 
-    def write(value: Any, where: Where) -> Json:
-        check(value, where)
-        return {name: entry.write(one, where.at(name)) for name, one in value.items()}
+    def each(convert: Convert, named: Mapping[str, Any]) -> dict[str, Any]:
+        return _converted(named, repeat(convert), named.values())
 
-    def read(data: Json, where: Where) -> dict[str, Any]:
-        check(data, where)
-        return {name: entry.read(one, where.at(name)) for name, one in data.items()}
-
-    return Field(write, read)
+    return Field(
+        lambda value: each(entry.to_json, checked(value)),
+        lambda data: each(entry.from_json, checked(data)),
+    )
 
 
 def record(
@@ -206,46 +241,74 @@ def record(
     """
     assert set(fields) | omitted == _names(kind), f"{kind.__name__} has fields that nobody would sign"
 
-    def obey(value: Any, where: Where) -> Any:
-        if fault := rule(value):
-            raise where.error(where.at(fault).path)
-        return value
+    writers = [field.to_json for field in fields.values()]
+    readers = [field.from_json for field in fields.values()]
 
-    def write(value: Any, where: Where) -> Json:
+    def obey(value: Any) -> None:
+        if fault := rule(value):
+            name, _, story = fault.partition(" ")
+            raise _Misfit(story).within(name)
+
+    def write(value: Any) -> Json:
         if not isinstance(value, kind):
-            raise where.misfit(value, f"a {kind.__name__}")
-        data = {name: field.write(getattr(value, name), where.at(name)) for name, field in fields.items()}
-        obey(value, where)
+            raise _Misfit.of(value, f"a {kind.__name__}")
+        data = _converted(fields, writers, map(getattr, repeat(value), fields))
+        obey(value)
         return data
 
-    def read(data: Json, where: Where) -> Any:
+    def read(data: Json) -> Any:
         if not isinstance(data, dict):
-            raise where.misfit(data, f"a map of the fields {', '.join(fields)}")
-        for name in sorted(set(data) ^ set(fields)):
+            raise _Misfit.of(data, f"a map of the fields {', '.join(fields)}")
+        if data.keys() != fields.keys():
+            name = min(data.keys() ^ fields.keys())
             problem = "is missing" if name in fields else "is not a field"
-            raise where.error(f"{where.at(name).path} {problem}; the fields here are {', '.join(fields)}")
-        return obey(kind(**{name: field.read(data[name], where.at(name)) for name, field in fields.items()}), where)
+            raise _Misfit(f"{problem}; the fields here are {', '.join(fields)}").within(name)
+        value = kind(**_converted(fields, readers, map(data.__getitem__, fields)))
+        obey(value)
+        return value
 
     return Field(write, read)
+
+
+def remembered(field: Field, most: int) -> Field:
+    """The same field, which knows what it read lately: for what is frozen, and alike in one record after another.
+
+    What was read follows from the bytes that it is looked up by, and from nothing else; what did not fit is not kept.
+    """
+    known = lru_cache(maxsize=most)(lambda content: field.from_json(msgpack.unpackb(content)))
+    return Field(field.to_json, lambda data: known(msgpack.packb(data)))
 
 
 def union(kinds: Mapping[str, tuple[type[Any], Field]]) -> Field:
     """One of several records, told apart by ``kind``."""
     word = choice(*kinds)
 
-    def write(value: Any, where: Where) -> Json:
+    def write(value: Any) -> Json:
         for kind, (owner, field) in kinds.items():
             if isinstance(value, owner):
-                return {"kind": kind, **field.write(value, where)}
-        raise where.misfit(value, f"one of {', '.join(owner.__name__ for owner, _ in kinds.values())}")
+                return {"kind": kind, **field.to_json(value)}
+        raise _Misfit.of(value, f"one of {', '.join(owner.__name__ for owner, _ in kinds.values())}")
 
-    def read(data: Json, where: Where) -> Any:
+    def read(data: Json) -> Any:
         if not isinstance(data, dict):
-            raise where.misfit(data, "a map with a kind")
-        _, field = kinds[word.read(data.get("kind"), where.at("kind"))]
-        return field.read({name: entry for name, entry in data.items() if name != "kind"}, where)
+            raise _Misfit.of(data, "a map with a kind")
+        _, field = kinds[_converted(["kind"], [word.from_json], [data.get("kind")])["kind"]]
+        return field.from_json({name: entry for name, entry in data.items() if name != "kind"})
 
     return Field(write, read)
+
+
+def _converted(names: Iterable[Any], converts: Iterable[Convert], values: Iterable[Any]) -> dict[Any, Any]:
+    """Each part converted, by its name; what does not fit is told by that name."""
+    done: dict[Any, Any] = {}
+    name: object = None
+    try:
+        for name, convert, value in zip(names, converts, values, strict=False):
+            done[name] = convert(value)
+    except _Misfit as misfit:
+        misfit.within(name)
+        raise
+    return done
 
 
 def _names(kind: type[Any]) -> set[str]:

@@ -18,7 +18,20 @@ from corpgrid.domain.job import (
     VerifyPolicy,
 )
 from corpgrid.trust import limits
-from corpgrid.trust.fields import HASH, choice, files, many, maybe, member, pattern, real, record, text, whole
+from corpgrid.trust.fields import (
+    HASH,
+    choice,
+    files,
+    many,
+    maybe,
+    member,
+    pattern,
+    real,
+    record,
+    remembered,
+    text,
+    whole,
+)
 
 ENGINES = ("python", "command", "wasm", "cuda", "metal", "wgsl", "onnx")
 OPERATING_SYSTEMS = ("linux", "macos", "windows")
@@ -29,6 +42,8 @@ ENGINE = choice(*ENGINES)
 PYTHON_MINOR = pattern(r"|3\.[1-9]?[0-9]", "empty, or a minor version of Python such as '3.11'")
 _WORDS = many(text(128, least=1), limits.MAX_WORDS)
 _TOLERANCE = real(0.0, 1e300)
+_REMEMBERED = 64
+"""A submitter's jobs ask for the same, one after another."""
 
 
 def _fault_of_arguments(arguments: Arguments) -> str:
@@ -124,9 +139,9 @@ JOB = record(
         "not_after": real(0.0, limits.LAST_SECOND),
         "nonce": pattern(r"[A-Za-z0-9_-]{1,64}", "1 to 64 letters, digits, '_' and '-'"),
         "inputs": files(HASH, limits.MAX_INPUTS),
-        "requirements": _REQUIREMENTS,
-        "limits": _LIMITS,
-        "verify": _VERIFY,
+        "requirements": remembered(_REQUIREMENTS, _REMEMBERED),
+        "limits": remembered(_LIMITS, _REMEMBERED),
+        "verify": remembered(_VERIFY, _REMEMBERED),
         "isolation": member(Isolation),
         "priority": whole(0, 100),
         "tenant": pattern(r"[A-Za-z0-9._-]{1,64}", "1 to 64 letters, digits, '.', '_' and '-'"),

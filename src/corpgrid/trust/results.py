@@ -14,8 +14,9 @@ Signing and verifying 512 small items costs about a millisecond each: this is on
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import repeat
 
 import msgpack
 
@@ -24,7 +25,7 @@ from corpgrid.domain.ids import DIGEST_BYTES, Digest, digest_text
 from corpgrid.domain.messages import Batch, Item, Outcome, OutputFile, RegisterRequest
 from corpgrid.errors import ExpiredError, LimitError, MalformedDataError, SignatureError
 from corpgrid.trust import canonical, limits
-from corpgrid.trust.digest import digest, merkle_root
+from corpgrid.trust.digest import digest, digests, merkle_root
 from corpgrid.trust.envelope import pae
 from corpgrid.trust.fields import FLAG, Where, many, maybe, raw, real, record, text, whole
 from corpgrid.trust.job_fields import PYTHON_MINOR
@@ -69,7 +70,7 @@ def verify_registration(
         raise ExpiredError(
             f"the device's clock and the scheduler's are {abs(now - request.signed_at):,.0f} s apart, "
             f"where {skew_seconds:,.0f} s are allowed",
-            remedy="Set the device's clock; an agent that registers again signs again.",
+            remedy="Set the device's clock by NTP, or the scheduler's if that is the wrong one; the agent tries again.",
         )
     return key
 
@@ -104,7 +105,7 @@ def batch_leaves(batch: Batch, digests: Sequence[Digest]) -> list[bytes]:
     """The leaves of the batch's Merkle tree, one an item, in order; ``digests`` as ``verify_batch`` fills them."""
     context = digest(canonical.encode([BATCH_TYPE, batch.job, batch.device]))
     pack = msgpack.Packer(unicode_errors="surrogatepass").pack
-    return [context + pack(leaf) for leaf in _leaf_fields(batch.items, digests)]
+    return [context + leaf for leaf in map(pack, _leaf_fields(batch.items, digests))]
 
 
 def _statement(batch: Batch, digests: Sequence[Digest]) -> bytes:
@@ -113,12 +114,18 @@ def _statement(batch: Batch, digests: Sequence[Digest]) -> bytes:
     return pae(BATCH_TYPE, canonical.encode(fields))
 
 
-def _leaf_fields(items: Sequence[Item], digests: Sequence[Digest]) -> Iterator[tuple[object, ...]]:
-    """All that an item says, by position; a payload and a log by their digests."""
-    for item, result in zip(items, digests, strict=True):
-        index, attempt, epoch, outcome, _, _, reason, detail, seconds, log, dropped, outputs = item
-        log_digest = digest(log) if log else _NO_DIGEST
-        yield index, attempt, epoch, outcome, result, reason, detail, float(seconds), log_digest, dropped, outputs
+def _leaf_fields(items: Sequence[Item], results: Sequence[Digest]) -> Iterable[tuple[object, ...]]:
+    """All that an item says, by position; a payload and a log by their digests.  Column by column, as all here."""
+    assert len(items) == len(results), "each item has its result's digest, or that of none"
+    if not items:
+        return ()
+    indexes, attempts, epochs, outcomes, _, _, reasons, details, seconds, logs, dropped, outputs = zip(
+        *items, strict=True
+    )
+    log_digests = [digest(log) if log else _NO_DIGEST for log in logs] if any(logs) else repeat(_NO_DIGEST)
+    points = map(float, seconds)
+    columns = indexes, attempts, epochs, outcomes, results, reasons, details, points, log_digests, dropped, outputs
+    return zip(*columns, strict=False)
 
 
 def _result_digests(items: Sequence[Item]) -> tuple[Digest, ...]:
@@ -133,7 +140,22 @@ def _result_digests(items: Sequence[Item]) -> tuple[Digest, ...]:
         )
     if len({(item.index, item.attempt) for item in items}) != len(items):
         raise MalformedDataError("one attempt stands twice in a batch")
+    if _are_plain(items):
+        return tuple(digests([item.payload for item in items]))
     return tuple(map(_result_digest, items))
+
+
+def _are_plain(items: Sequence[Item]) -> bool:
+    """Whether all of them are inline results, every number in range: nearly all batches; looked at by the column."""
+    if not items:
+        return False
+    indexes, attempts, epochs, outcomes, _, blobs, _, _, seconds, _, dropped, outputs = zip(*items, strict=True)
+    if outcomes.count(Outcome.RESULT) < len(items) or any(blobs) or any(outputs):
+        return False
+    most = limits.MAX_WHOLE
+    whole_numbers = (indexes, limits.MAX_TASKS - 1), (attempts, _MAX_COUNT), (epochs, most), (dropped, most)
+    in_range = all(min(column) >= 0 and max(column) <= highest for column, highest in whole_numbers)
+    return in_range and min(seconds) >= 0 and math.isfinite(sum(seconds))
 
 
 def _result_digest(item: Item) -> Digest:

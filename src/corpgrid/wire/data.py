@@ -37,6 +37,10 @@ _TUPLE_MARK = ExtType(_TUPLE, b"")
 _CONTAINERS = frozenset({list, tuple, dict})
 _MSGPACK_TYPES = frozenset({ExtType, Timestamp})
 _LOOK_INTO = _CONTAINERS | _MSGPACK_TYPES
+_SINGLE = frozenset(
+    [*range(0x80), *range(0xA0, 0xC1), *range(0xC2, 0xC7), *range(0xCA, 0xD4), *range(0xD9, 0xDC), *range(0xE0, 0x100)]
+)
+"""First bytes of numbers, texts and the like.  They hold nothing else, so there is nothing to count in them."""
 _LEAST_INT_BYTES = 9  # less is msgpack's own
 _PACK_ERRORS = (NotDataError, TypeError, ValueError, OverflowError, BufferError, RecursionError)
 
@@ -67,6 +71,11 @@ def decode(content: bytes | memoryview, *, max_depth: int = MAX_DEPTH, max_bytes
     """
     if len(content) > max_bytes:
         raise MalformedDataError(f"{len(content):,} bytes where max_bytes allows {max_bytes:,}")
+    if content and content[0] in _SINGLE:
+        try:
+            return msgpack.unpackb(content)
+        except (ValueError, msgpack.UnpackException) as cause:
+            raise MalformedDataError(f"the bytes are not one value: {cause}") from None
     reader = _Reader()
     value = unpack(content, reader, on_ext=reader.on_ext)
     if reader.open_marks:

@@ -43,7 +43,9 @@ class Budget:
 
     def on_list(self, entries: list[Any]) -> Any:
         """A list was read."""
-        self.spend(1)
+        self.containers += 1  # as ``spend``, but a large value has many of them
+        if self.containers > MAX_CONTAINERS:
+            self.spend(0)
         return entries
 
     def on_pairs(self, pairs: Pairs) -> dict[Any, Any]:

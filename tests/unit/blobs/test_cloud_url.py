@@ -32,7 +32,7 @@ def test_a_place_is_read(url: str, place: CloudPlace) -> None:
     ("url", "told"),
     [
         ("grid", "no scheme"),
-        ("https://grid.example.org", "'https'"),
+        ("https://grid.example.org", "begins with https:"),
         ("s3://ab", "3 to 63"),
         ("s3://", "3 to 63"),
         ("s3://[grid", "no URL"),

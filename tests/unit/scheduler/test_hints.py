@@ -23,11 +23,15 @@ from tests.unit.scheduler.world import World
 
 
 class SharedStore:
-    """One of several stores over the same tables; ``told`` are those who hear of its ticks, unless hints get lost."""
+    """One of several stores over the same tables; ``told`` are those who hear of its ticks, unless hints get lost.
 
-    def __init__(self, tables: MemoryStore, told: list[Callable[[Hint], None]], *, lossy: bool) -> None:
+    The first of them leads.
+    """
+
+    def __init__(self, tables: MemoryStore, told: list[Callable[[Hint], None]], *, lossy: bool, leads: bool) -> None:
         self._tables = tables
         self._told = told
+        self._leads = leads
         self._mine: Callable[[Hint], None] | None = None
         self._lossy = lossy
 
@@ -39,6 +43,9 @@ class SharedStore:
     def listen(self, heard: Callable[[Hint], None]) -> None:
         self._mine = heard
         self._told.append(heard)
+
+    async def lead(self) -> bool:
+        return self._leads
 
     async def transact(self, need: Need, decide: Decide) -> Effects:
         views: list[View] = []
@@ -65,7 +72,7 @@ async def two(
     async with AsyncExitStack() as stack:
         schedulers = []
         for _ in range(2):
-            world.store = SharedStore(tables, told, lossy=request.param)
+            world.store = SharedStore(tables, told, lossy=request.param, leads=not schedulers)
             schedulers.append(world.make())
             await schedulers[-1].start()
             stack.push_async_callback(schedulers[-1].stop)
@@ -121,15 +128,31 @@ async def test_a_device_that_was_paused_at_one_scheduler_is_stopped_at_the_other
     assert not (await actor.heartbeat()).should_continue
 
 
-@pytest.mark.parametrize("two", [False], indirect=True, ids=["heard"])
 async def test_a_new_session_at_one_scheduler_ends_the_old_one_at_the_other(two) -> None:
+    """At once, whether or not the other has heard of it: each tick looks at the device's row."""
     world, (first, second) = two
     actor = world.actor(api=second.agents)
     await actor.register()
-    await actor.heartbeat()
-    old = actor.session
+    await first.grid.submit_job(await world.job(3))
+    (grant,) = (await actor.poll()).grants
+    new = (await first.agents.register(actor.registration(held=actor.held))).session
+    for ask in (actor.heartbeat, actor.poll, lambda: actor.submit(actor.results(grant))):
+        with pytest.raises(RefusedError, match="no such session"):
+            await ask()
+    actor.session = new
+    assert (await actor.submit(actor.results(grant))).received == (3,)
+
+
+async def test_a_poll_that_waits_in_a_session_that_ends_elsewhere_gets_no_work(two) -> None:
+    world, (first, second) = two
+    actor = world.actor(api=second.agents)
+    await actor.register()
+    waiting = asyncio.create_task(actor.poll(wait=20.0))
+    await asyncio.sleep(0.05)
     actor.api = first.agents
     await actor.register()
-    actor.api, actor.session = second.agents, old
-    with pytest.raises(RefusedError):
-        await actor.heartbeat()
+    job = await second.grid.submit_job(await world.job(3))
+    with pytest.raises(RefusedError, match="no such session"):
+        await asyncio.wait_for(waiting, 5.0)
+    (grant,) = (await actor.poll(wait=5.0)).grants
+    assert (grant.job, len(grant.tasks)) == (job.id, 3)

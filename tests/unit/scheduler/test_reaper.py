@@ -6,6 +6,7 @@ import pytest
 
 from corpgrid.domain.ids import Digest
 from corpgrid.domain.job import TaskState
+from corpgrid.domain.leases import OUTAGE_LONGEST_SECONDS
 from corpgrid.errors import StoreError, UnavailableError
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.reaper import Reaper
@@ -21,13 +22,19 @@ def reaper(world: World, **limits: float) -> Reaper:
     return made
 
 
+async def time_passes(world: World, seconds: float) -> None:
+    """Second by second, with a sweep in each: the grid is there all the time."""
+    for _ in range(int(seconds)):
+        world.clock.time += 1.0
+        await reaper(world).sweep()
+
+
 async def test_a_lease_that_ran_out_gives_its_tasks_back(world: World) -> None:
     actor = world.actor()
     await actor.register()
     job = await world.scheduler.grid.submit_job(await world.job())
     await actor.poll()
-    world.clock.time += world.rules.settings.lease_ttl_seconds + 1.0
-    await reaper(world).sweep()
+    await time_passes(world, world.rules.settings.lease_ttl_seconds + 1.0)
     tasks = await world.scheduler.grid.tasks(job.id)
     assert {task.state for task in tasks} <= {TaskState.READY, TaskState.WAITING}
 
@@ -40,11 +47,10 @@ async def test_a_waiting_poll_gets_the_tasks_that_another_lost(world: World) -> 
     await lost.poll()
     polling = asyncio.create_task(other.poll(wait=20.0))
     await asyncio.sleep(0.01)
-    world.clock.time += world.rules.settings.lease_ttl_seconds + 1.0
-    await reaper(world).sweep()
-    world.clock.time += 60.0
+    await time_passes(world, world.rules.settings.lease_ttl_seconds + 1.0)
+    await time_passes(world, 30.0)
     await other.heartbeat()
-    await reaper(world).sweep()
+    await time_passes(world, 30.0)
     reply = await asyncio.wait_for(polling, 1.0)
     assert [len(grant.tasks) for grant in reply.grants] == [3]
 
@@ -65,45 +71,53 @@ async def test_leases_outlive_an_outage_of_the_scheduler() -> None:
     world.clock.time += 3_600.0
     world.scheduler = world.make()
     async with world.running():
-        await reaper(world).sweep()
+        await time_passes(world, 5.0)
         assert {task.state for task in await world.scheduler.grid.tasks(job.id)} == {TaskState.LEASED}
         actor.api = world.scheduler.agents
         assert (await actor.submit(actor.results(grant))).received == (3,)
 
 
 async def test_a_new_store_knows_of_no_outage(world: World) -> None:
-    assert await reaper(World()).forgive_outage() == 0.0
-    await world.actor().register()
-    world.clock.time += 5.0
-    assert await reaper(world).forgive_outage() == 5.0
-    world.clock.time += 900.0
-    assert await reaper(world, outage_longest_seconds=600.0).forgive_outage() == 600.0
+    assert await world.store.last_seen() > 0.0
+    assert await reaper(world).forgive_outage() == 0.0
+    world.clock.time += 3.0
+    assert await reaper(world).forgive_outage() == 3.0, "who starts forgives a short one too"
+    world.clock.time += 10 * OUTAGE_LONGEST_SECONDS
+    assert await reaper(world).forgive_outage() == OUTAGE_LONGEST_SECONDS
 
 
-@pytest.mark.parametrize("slept_seconds", [4.0, 3_600.0])
-async def test_a_scheduler_that_slept_takes_no_lease_away(world: World, slept_seconds: float) -> None:
-    actor = world.actor()
+@pytest.mark.parametrize("slept_seconds", [4.0, 6.0, 3_600.0])
+@pytest.mark.parametrize("first", ["sweep", "another's call"])
+async def test_a_scheduler_that_slept_takes_no_lease_away(world: World, slept_seconds: float, first: str) -> None:
+    """Whatever the first tick after it is about, and however many sweeps follow."""
+    actor, other = world.actor(), world.actor("ben")
     await actor.register()
+    await other.register()
     job = await world.scheduler.grid.submit_job(await world.job())
     await actor.poll()
-    made = reaper(world, sweep_seconds=1.0)
-    world.clock.time += 1.0
-    await made.sweep()
-    world.clock.time += 1.0 + slept_seconds
-    await made.sweep()
+    await time_passes(world, 2.0)
+    world.clock.time += slept_seconds
+    if first != "sweep":
+        await other.heartbeat()
+    await time_passes(world, 10.0)
     assert {task.state for task in await world.scheduler.grid.tasks(job.id)} == {TaskState.LEASED}
 
 
-async def test_a_scheduler_that_slept_right_after_its_start_takes_no_lease_away(world: World) -> None:
-    actor = world.actor()
-    await actor.register()
-    job = await world.scheduler.grid.submit_job(await world.job())
-    await actor.poll()
-    made = reaper(world, sweep_seconds=1.0)
-    await made.forgive_outage()
-    world.clock.time += 3_600.0
-    await made.sweep()
-    assert {task.state for task in await world.scheduler.grid.tasks(job.id)} == {TaskState.LEASED}
+async def test_a_scheduler_that_slept_while_another_worked_gives_nobody_more_time() -> None:
+    """Two on one store: one stands still, and its first tick afterwards is no different from the other's."""
+    async with World().running() as world:
+        actor = world.actor()
+        await actor.register()
+        job = await world.scheduler.grid.submit_job(await world.job())
+        await actor.poll()
+        asleep, awake = world.scheduler, world.make()
+        await awake.start()
+        world.scheduler = awake
+        await time_passes(world, world.rules.settings.lease_ttl_seconds - 1.0)
+        world.scheduler = asleep
+        await time_passes(world, 2.0)
+        assert {task.state for task in await asleep.grid.tasks(job.id)} <= {TaskState.READY, TaskState.WAITING}
+        await awake.stop()
 
 
 async def test_while_the_store_fails_no_lease_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,16 +129,13 @@ async def test_while_the_store_fails_no_lease_runs_out(monkeypatch: pytest.Monke
         await actor.register()
         job = await world.scheduler.grid.submit_job(await world.job())
         await actor.poll()
-        made = reaper(world, sweep_seconds=1.0)
-        await made.sweep()
+        await time_passes(world, 1.0)
         with monkeypatch.context() as failing:
             failing.setattr(world.store, "transact", fail)
             for _ in range(30):
-                world.clock.time += 1.0
                 with pytest.raises(UnavailableError):
-                    await made.sweep()
-        world.clock.time += 1.0
-        await made.sweep()
+                    await time_passes(world, 1.0)
+        await time_passes(world, 10.0)
         assert {task.state for task in await world.scheduler.grid.tasks(job.id)} == {TaskState.LEASED}
 
 

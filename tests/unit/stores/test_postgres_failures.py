@@ -112,7 +112,7 @@ async def test_what_was_acknowledged_outlives_the_server(store: PostgresStore, h
     server().stop(how)
     with pytest.raises(StoreError) as caught:
         await tick(store)
-    assert "running" in caught.value.remedy
+    assert "server" in caught.value.remedy
     with pytest.raises(StoreError):
         await store.jobs()
     server().restart()
@@ -342,6 +342,9 @@ async def test_a_server_that_falls_silent_is_given_up(dsn: str, clock: FakeClock
 
 
 async def test_what_touches_all_tasks_of_a_job_may_take_its_time(store: PostgresStore, dsn: str) -> None:
+    unlike = tuple(task("job_a", index)._replace(failures=index) for index in range(5))
+    await tick(store, effects=Effects(new_jobs=(new_job("job_a", 5),)))
+    await tick(store, effects=Effects(tasks=unlike))
     await store._pools[0].execute("SET statement_timeout = '250ms'")
     slow = "CREATE FUNCTION slow() RETURNS trigger AS 'BEGIN PERFORM pg_sleep(0.1); RETURN NEW; END' LANGUAGE plpgsql"
     connection = await asyncpg.connect(dsn)
@@ -350,16 +353,22 @@ async def test_what_touches_all_tasks_of_a_job_may_take_its_time(store: Postgres
         when = f"BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION slow()"
         await connection.execute(f"CREATE TRIGGER slow {when}")
     await connection.close()
-    await tick(store, effects=Effects(new_jobs=(new_job("job_a", 5),)))
     await tick(store, effects=Effects(jobs=(await rev_up(store, "job_a"),), cancelled=(JOB,)))
     assert {row.state for row in await store.tasks(JOB)} == {TaskState.CANCELLED}
     with pytest.raises(StoreError, match="took too long"):
-        await tick(store, effects=Effects(tasks=tuple(task("job_a", index) for index in range(5))))
+        await tick(store, effects=Effects(tasks=unlike))
 
 
 async def test_metrics_are_noted_once_a_minute(store: PostgresStore, clock: FakeClock) -> None:
+    assert await store.lead()
     for seconds in (0.0, 30.0, 31.0, 90.0):
         clock.time += seconds
-        await tick(store, effects=Effects(audit=(AuditEntry(1.0, "k", "s", "a"),)))
+        await store.upkeep()
     async with store._pools[1].acquire() as connection:
         assert await connection.fetchval("SELECT count(*) FROM metrics_snapshot") == 3
+    clock.time += 31 * 86_400.0
+    await tick(store)
+    await store.upkeep()
+    async with store._pools[1].acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM metrics_snapshot") == 1
+        assert await connection.fetchval("SELECT count(*) FROM schedulers") == 1, "it has just ticked"

@@ -19,7 +19,7 @@ INDEXES = {
     "lock_swept_jobs": ["leases_until", "job_shards_due", "devices_barred", "job_shards_provisional", "jobs_running"],
     "swept": ["job_shards_due", "devices_barred", "job_shards_provisional"],
     "jobs_by_number": ["jobs_pkey"],
-    "live_tasks": ["devices_id_key", "job_attempts_live", "leases_pkey"],
+    "live_attempts": ["devices_id_key", "job_attempts_live", "leases_pkey"],
     "tasks": ["job_shards_fresh", "job_shards_tried", "job_shards_pkey"],
     "attempts": ["job_attempts_pkey"],
     "devices": ["devices_id_key", "devices_pkey"],
@@ -32,8 +32,11 @@ INDEXES = {
     "hold_devices": ["devices_id_key"],
     "put_devices": ["devices_id_key"],
     "put_jobs": ["jobs_pkey"],
+    "taken_attempts": ["job_attempts_pkey"],
     "put_attempts": ["job_attempts_pkey"],
-    "put_tasks": ["job_shards_pkey", "job_attempts_pkey"],
+    "drop_attempts": ["job_attempts_pkey"],
+    "put_tasks": ["job_shards_pkey"],
+    "drop_tasks": ["job_shards_pkey"],
     "drop_leases": ["leases_pkey"],
     "drop_gpus": ["device_gpus_pkey"],
     "finalise": ["job_shards_pkey"],
@@ -54,12 +57,23 @@ INDEXES = {
     "checkpoints": ["checkpoints_task"],
     "audit_log": ["audit_log_pkey"],
     "audit_log_of_subject": ["audit_log_subject"],
-    "referenced_results": ["job_attempts_pkey"],
-    "referenced_batches": ["result_batches_pkey"],
+    "referenced_specs": ["job_specs_pkey", "jobs_pkey"],
+    "referenced_results": ["job_attempts_pkey", "jobs_pkey"],
+    "referenced_checkpoints": ["checkpoints_pkey", "jobs_pkey"],
+    "referenced_batches": ["result_batches_pkey", "jobs_pkey"],
+    "jobs_to_mark": ["jobs_pkey", "audit_log_subject"],
+    "lock_ended_jobs": ["jobs_pkey"],
+    "mark_collected": ["jobs_pkey", "audit_log_subject"],
+    "batches_to_drop": ["result_batches_pkey", "jobs_pkey"],
+    "drop_batches": ["result_batches_pkey", "jobs_pkey"],
+    "job_blobs_to_drop": ["jobs_pkey", "job_blobs_pkey"],
+    "drop_job_blobs": ["jobs_pkey", "job_blobs_pkey"],
+    "checkpoints_to_drop": ["checkpoints_pkey", "jobs_pkey"],
+    "drop_checkpoints": ["checkpoints_pkey", "jobs_pkey"],
 }
 LAZY = {"lock_ready_jobs", "jobs", "attached", "tasks_of_job", "ended", "audit_log", "audit_log_of_subject"}
 """These must not sort: their index gives the order, and the limit ends the work (and, in the first, the locking)."""
-WHOLE_TABLES = {"extend_leases", "add_metrics", "last_tick"}
+WHOLE_TABLES = {"extend_leases", "add_metrics", "last_tick", "drop_old_schedulers", "oldest_program"}
 """These read everything there is, or a table of few rows."""
 ROWS = """
 INSERT INTO jobs (
@@ -69,12 +83,19 @@ INSERT INTO jobs (
 )
 SELECT 'job_' || n, '', '', '', 50, 100, n, CASE WHEN n > 900 THEN 'running' ELSE 'done' END, 0, 1, 0, 0, 0,
   0, 100, 0, 0, n % 2, 0, 0, 0, 0, 0, '', '' FROM generate_series(1, 1000) AS n;
-INSERT INTO job_shards (task, ready_at, final_rev, open, live, attempts, failures, accepted, state, purpose, reason)
-SELECT (job << 24) + n, 0, CASE WHEN job > 900 THEN 0 ELSE 1 END, CASE WHEN job > 900 THEN 1 ELSE 0 END, 0,
+INSERT INTO job_shards (
+  last_task, tasks, ready_at, final_rev, open, live, attempts, failures, accepted, state, purpose, reason
+)
+SELECT (job << 24) + n, 1, 0, CASE WHEN job > 900 THEN 0 ELSE 1 END, CASE WHEN job > 900 THEN 1 ELSE 0 END, 0,
   CASE WHEN job > 900 AND n > 3 THEN 0 ELSE 1 END, 0, 0, CASE WHEN job > 900 THEN n % 4 ELSE 4 END, 0, ''
 FROM generate_series(1::bigint, 1000) AS job, generate_series(0, 99) AS n;
-INSERT INTO job_attempts (attempt, device, epoch, batch, seconds, position, state, purpose, owner, site, digest, reason)
-SELECT task << 12, task % 500, task, 1, 1, 1, CASE WHEN task % 100 = 0 THEN 1 ELSE 4 END, 0, 'o', 's', '', ''
+INSERT INTO job_attempts (
+  last_attempt, tasks, device, epoch, batch, seconds, positions, state, purpose, owner, site, digests, reason
+)
+SELECT
+  (last_task >> 24 << 36) + (last_task & 16777215), 1, last_task % 500, last_task, 1, '', '',
+  CASE WHEN last_task % 100 = 0 THEN 1 ELSE 4 END,
+  0, 'o', 's', '', ''
 FROM job_shards;
 INSERT INTO devices (
   id, public_key, owner, site, state, reason, trusted, name, hostname, operating_system, architecture, python, engines,
@@ -86,8 +107,9 @@ INSERT INTO devices (
 SELECT 'dev_' || n, '', 'o' || n % 9, '', CASE WHEN n % 90 = 0 THEN 'revoked' ELSE 'active' END, '', false, '', '', '',
   '', '', '[]', '', 1, 1, 1, '[]', 1, '', true, '[]', 1, 0, '', '', 0, 0, 0, 1, 1, 1, 1, 1, 1
 FROM generate_series(1, 500) AS n;
+INSERT INTO job_blobs SELECT n, int8send(n + m), '' FROM generate_series(1, 1000) AS n, generate_series(1, 3) AS m;
 INSERT INTO checkpoints (task, attempt, step, blob, created_at)
-SELECT task, 0, 1, '', 1 FROM job_shards WHERE task % 50 = 0;
+SELECT last_task, 0, 1, '', 1 FROM job_shards WHERE last_task % 50 = 0;
 INSERT INTO leases SELECT n, n % 500, 901, 1, n, 1 FROM generate_series(1, 2000) AS n;
 INSERT INTO standings (device, bundle, fingerprint, returned, passed)
 SELECT n % 500, int8send(n), '', 1, 1 FROM generate_series(1, 5000) AS n;

@@ -48,8 +48,18 @@ INDEXES = {
     "attached": ["job_blobs_digest"],
     "audit_log": ["PRIMARY KEY"],
     "audit_log_of_subject": ["audit_log_subject"],
-    "referenced_results": ["PRIMARY KEY"],
-    "referenced_batches": ["PRIMARY KEY"],
+    "referenced_specs": ["SEARCH spec USING INTEGER PRIMARY KEY", "SEARCH job USING INTEGER PRIMARY KEY"],
+    "referenced_results": ["SEARCH attempt USING INTEGER PRIMARY KEY", "SEARCH job USING INTEGER PRIMARY KEY"],
+    "referenced_checkpoints": ["SEARCH checkpoint USING INTEGER PRIMARY KEY", "SEARCH job USING INTEGER PRIMARY KEY"],
+    "referenced_batches": ["SEARCH batch USING INTEGER PRIMARY KEY", "SEARCH job USING INTEGER PRIMARY KEY"],
+    "jobs_to_mark": ["SEARCH jobs USING INTEGER PRIMARY KEY", "audit_log_subject"],
+    "mark_collected": ["SEARCH jobs USING INTEGER PRIMARY KEY", "audit_log_subject"],
+    "batches_to_drop": ["SEARCH batch USING INTEGER PRIMARY KEY", "SEARCH job USING INTEGER PRIMARY KEY"],
+    "drop_batches": ["SEARCH result_batches USING INTEGER PRIMARY KEY"],
+    "job_blobs_to_drop": ["SEARCH jobs USING INTEGER PRIMARY KEY", "SEARCH job_blobs USING PRIMARY KEY"],
+    "drop_job_blobs": ["SEARCH job_blobs USING PRIMARY KEY"],
+    "checkpoints_to_drop": ["SEARCH checkpoint USING INTEGER PRIMARY KEY", "SEARCH job USING INTEGER PRIMARY KEY"],
+    "drop_checkpoints": ["SEARCH checkpoints USING INTEGER PRIMARY KEY"],
 }
 SORTED = {
     "ready_tasks",
@@ -62,6 +72,14 @@ SORTED = {
     "audit_log",
     "audit_log_of_subject",
     "checkpoints",
+    "referenced_specs",
+    "referenced_results",
+    "referenced_checkpoints",
+    "referenced_batches",
+    "jobs_to_mark",
+    "batches_to_drop",
+    "job_blobs_to_drop",
+    "checkpoints_to_drop",
 }
 """These must not sort: their index gives the order, and the limit ends the work."""
 WHOLE_TABLES = {"all_leases", "devices", "extend_leases", "grid", "last_tick", "put_grid", "add_metrics"}

@@ -15,6 +15,7 @@ from corpgrid.trust.digest import (
     chunk_proof,
     chunk_root,
     digest,
+    digests,
     equal,
     merkle_proof,
     merkle_root,
@@ -63,6 +64,12 @@ def test_a_hasher_goes_on_after_a_digest():
     assert hasher.digest() == digest(b"ab")
     hasher.update(b"c")
     assert hasher.digest() == digest(b"abc")
+
+
+def test_many_digests_are_those_of_each():
+    contents = [vector_input(length) for length in (0, 1, 65, 2_000, 3)]
+    assert digests(contents) == [digest(content) for content in contents]
+    assert digests([]) == []
 
 
 def test_trees_have_the_shape_of_rfc_6962():

@@ -104,6 +104,27 @@ def test_what_was_signed_is_read(spec):
     assert verified.id == job_id(spec) == ids.job_id(digest(encode_spec(spec)))
 
 
+@pytest.mark.parametrize(
+    ("field", "misfit"),
+    [
+        ("requirements__cpus", True),
+        ("requirements__cpus", 1.0),
+        ("limits__wall_seconds", 600),
+        ("limits__processes", 64.0),
+        ("verify__eps", 0),
+        ("verify__rate", False),
+    ],
+)
+def test_a_section_that_was_read_before_excuses_none_that_only_equals_it(field, misfit):
+    good = decode_spec(payload())
+    assert decode_spec(payload()).limits is good.limits, "the same section is read once"
+    with pytest.raises(JobFileError, match=field.replace("__", ".")):
+        decode_spec(payload(**{field: misfit}))
+    with pytest.raises(JobFileError, match=field.replace("__", ".")):
+        decode_spec(payload(**{field: misfit}))  # nor is it known from then on
+    assert decode_spec(payload()) == good
+
+
 def test_every_field_is_in_the_payload():
     data = json.loads(encode_spec(SPEC))
     assert set(data) == {field.name for field in dataclasses.fields(JobSpec)}

@@ -253,6 +253,9 @@ MISFITS = {
 def test_what_no_item_may_say(item):
     with pytest.raises(MalformedDataError, match="task"):
         sign_batch(BATCH._replace(items=(item,)), KEY)
+    among_others = tuple(ITEMS[0]._replace(index=index) for index in range(10, 20))
+    with pytest.raises(MalformedDataError, match="task"):
+        sign_batch(BATCH._replace(items=(*among_others[:5], item, *among_others[5:])), KEY)
 
 
 def test_an_attempt_ends_once():

@@ -82,3 +82,28 @@ def test_records_that_are_none_are_refused(fields: list[Any]):
     (frame,) = FrameReader().feed(encode_frame("done", *fields))
     with pytest.raises(MalformedDataError):
         read_done(frame)
+
+
+BAD_RECORDS = [
+    GOOD._replace(index="3"),
+    GOOD._replace(ok=1),
+    GOOD._replace(seconds=1),
+    GOOD._replace(seconds=math.nan),
+    GOOD._replace(seconds=math.inf),
+    GOOD._replace(seconds=-1.0),
+    GOOD._replace(reason="raised"),
+    GOOD._replace(ok=False),
+    GOOD._replace(detail="x" * (MAX_DETAIL_BYTES + 1)),
+    (*GOOD, 1),
+    GOOD[:7],
+]
+
+
+@pytest.mark.parametrize("bad", BAD_RECORDS, ids=repr)
+@pytest.mark.parametrize("place", [0, 5, 10])
+def test_one_bad_record_among_good_ones_is_found(bad: tuple[Any, ...], place: int):
+    records = [list(GOOD._replace(index=index)) for index in range(10)]
+    records.insert(place, list(bad))
+    (frame,) = FrameReader().feed(encode_frame("done", records))
+    with pytest.raises(MalformedDataError):
+        read_done(frame)

@@ -18,7 +18,7 @@ from corpgrid.cli.daemon_commands import serve
 from corpgrid.cli.render import to_json
 from corpgrid.compose.scheduler import run_scheduler
 from corpgrid.config import load_config
-from corpgrid.domain.effects import Effects
+from corpgrid.domain.effects import Effects, View
 from corpgrid.domain.hints import Hint
 from corpgrid.domain.messages import PollRequest, SubmitRequest
 from corpgrid.scheduler.grid_service import GridService
@@ -45,10 +45,10 @@ def put_stopwatches(trace: Trace) -> None:
         trace.note("result_came", [batch.job for batch in request.batches])
         return await submit(service, request)
 
-    def traced_committed(scheduler: Scheduler, effects: Effects, hint: Hint) -> None:
+    def traced_committed(scheduler: Scheduler, view: View, effects: Effects, hint: Hint) -> None:
         trace.note("submit_committed", [new.job.id for new in effects.new_jobs])
         trace.note("result_committed", [batch.job for batch in effects.batches])
-        committed(scheduler, effects, hint)
+        committed(scheduler, view, effects, hint)
 
     wrapped: dict[type[Any], dict[str, Any]] = {
         GridService: {"submit_job": traced_submit_job},

@@ -6,20 +6,25 @@ replaced.  All lists that most ticks have are one statement.  Locks that are tak
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from operator import itemgetter
 from typing import Any
 
-from corpgrid.domain.attempt import Attempt
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Effects, NewJob, View
 from corpgrid.domain.ids import DeviceId, JobId
-from corpgrid.domain.job import Task
 from corpgrid.errors import StaleError, StoreError
+from corpgrid.stores.postgres.changes import Changes
 from corpgrid.stores.postgres.database import Columns, Session
 from corpgrid.stores.postgres.load import Held
-from corpgrid.stores.postgres.rows import attempt_columns, columns, task_columns
+from corpgrid.stores.postgres.rows import columns
+from corpgrid.stores.postgres.runs import TaskRun, task_key
 from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, LAST_NUMBER, NUMBER_BITS, device_values, gpu_values, job_values
 from corpgrid.trust.jobspec import encode_spec
+
+_JOB: Callable[[Any], JobId] = itemgetter(0)
+_DEVICE: Callable[[Any], DeviceId] = itemgetter(3)
 
 
 async def commit(session: Session, held: Held, effects: Effects, view: View, *, instance: str) -> int:
@@ -42,6 +47,7 @@ class _Commit:
         self._view = view
         self._jobs = dict(held.jobs)
         self._devices = dict(held.devices)
+        self._fresh: list[TaskRun] = []
 
     async def write(self, instance: str) -> int:
         effects = self._effects
@@ -50,9 +56,11 @@ class _Commit:
         changed = await self._add_devices({device.id: device for device in effects.devices})
         await self._name_devices()
         if effects.extend_leases_seconds:
-            await self._session.run("extend_leases", effects.extend_leases_seconds)
+            await self._extend_leases(effects.extend_leases_seconds)
+        changes = Changes(self._session, self._held, effects, jobs=self._jobs, devices=self._devices, fresh=self._fresh)
         parts: dict[str, Columns] = {
             **self._rows(changed),
+            **await changes.parts(),
             **self._evidence(),
             "put_ticks": [[instance], [self._view.now]],
         }
@@ -80,15 +88,14 @@ class _Commit:
         if blobs:
             await self._session.run("add_job_blobs", *columns(blobs))
         assert all(new.job.tasks <= LAST_INDEX for new in new_jobs), new_jobs
-        shards = [(added[new.job.id] << INDEX_BITS, new.job.tasks, new.copies) for new in new_jobs]
-        await self._session.take_time()
-        await self._session.run("add_shards", *columns(shards))
+        firsts = ((task_key(added[new.job.id], 0), new) for new in new_jobs if new.job.tasks)
+        self._fresh = [TaskRun(first, first + new.job.tasks - 1, open=new.copies) for first, new in firsts]
 
     async def _hold_jobs(self) -> None:
         """Lock what is written and was not needed."""
         effects = self._effects
         jobs: set[JobId] = {*effects.finalised, *effects.cancelled, *(job.id for job in effects.jobs)}
-        jobs.update(row[0] for rows in (effects.tasks, effects.new_attempts, effects.attempts) for row in rows)
+        jobs.update(map(_JOB, chain(effects.tasks, effects.new_attempts, effects.attempts)))
         jobs.update(lease.job for lease in effects.leases if lease.remaining > 0)
         jobs.update(batch.job for batch in effects.batches)
         jobs.update(checkpoint.job for checkpoint in effects.checkpoints)
@@ -115,7 +122,7 @@ class _Commit:
 
     async def _name_devices(self) -> None:
         effects = self._effects
-        devices: set[DeviceId] = {row.device for rows in (effects.new_attempts, effects.attempts) for row in rows}
+        devices: set[DeviceId] = set(map(_DEVICE, chain(effects.new_attempts, effects.attempts)))
         devices.update(lease.device for lease in effects.leases if lease.remaining > 0)
         devices.update(standing.device for standing in effects.standings)
         devices.update(batch.device for batch in effects.batches)
@@ -124,43 +131,27 @@ class _Commit:
             self._devices.update(await self._session.rows("device_numbers", unknown))
             _require("device", unknown, self._devices)
 
+    async def _extend_leases(self, seconds: float) -> None:
+        """Forgive an outage, once: of schedulers that come back together the first does it for all.
+
+        Raises:
+            StaleError: another was first.
+        """
+        await self._session.run("hold_grid")
+        (last_tick,) = await self._session.row("last_tick")
+        if last_tick > self._view.last_tick:
+            raise StaleError("another scheduler forgave the outage", remedy="The tick is tried again.")
+        await self._session.run("extend_leases", seconds)
+
     # -- what points at them
 
     def _rows(self, changed: Sequence[Device]) -> dict[str, Columns]:
         """Rows of which the last of two with one key counts."""
-        effects, jobs, devices = self._effects, self._jobs, self._devices
-        new = {row[:3]: row for row in effects.new_attempts}
-        old = {row[:3]: row for row in effects.attempts}
-        if not new.keys().isdisjoint(old):
-            new.update((key, old.pop(key)) for key in list(old) if key in new)
-        tasks = list({row[:2]: row for row in effects.tasks}.values())
+        jobs = {row.id: row for row in self._effects.jobs}
         return {
             "put_devices": columns(map(device_values, changed)),
-            "put_jobs": columns(
-                [jobs[id_], *job_values(job)] for id_, job in {row.id: row for row in effects.jobs}.items()
-            ),
-            "add_attempts": attempt_columns(self._once(effects.new_attempts, new), jobs, devices) if new else (),
-            "put_attempts": attempt_columns(list(old.values()), jobs, devices) if old else (),
-            "put_tasks": task_columns(tasks, jobs, self._providers(tasks)) if tasks else (),
+            "put_jobs": columns([self._jobs[id_], *job_values(job)] for id_, job in jobs.items()),
         }
-
-    @staticmethod
-    def _once(rows: Sequence[Attempt], latest: dict[Any, Attempt]) -> list[Attempt]:
-        """New attempts; one that is given twice is the store's to refuse."""
-        return list(latest.values()) if len(latest) == len(rows) else list(rows)
-
-    def _providers(self, tasks: Sequence[Task]) -> list[int]:
-        """Numbers of the devices whose results are accepted; 0 where this tick did not see the attempt."""
-        effects, seen, devices = self._effects, self._view.attempts, self._devices
-        made = {row[:3]: row.device for row in (*effects.new_attempts, *effects.attempts)}
-        found = []
-        for task in tasks:
-            key = (task[0], task[1])
-            device = made.get((*key, task.accepted)) if task.accepted >= 0 else None
-            if device is None and task.accepted >= 0:
-                device = next((row.device for row in seen.get(key, ()) if row.number == task.accepted), None)
-            found.append(devices[device] if device is not None else 0)
-        return found
 
     def _evidence(self) -> dict[str, Columns]:
         effects, jobs, devices = self._effects, self._jobs, self._devices
@@ -199,9 +190,9 @@ class _Commit:
             return
         await self._session.take_time()
         revs = {job.id: job.rev for job in (*self._view.jobs.values(), *self._effects.jobs)}
-        for job in self._effects.finalised:
-            first = self._jobs[job] << INDEX_BITS
-            await self._session.run("finalise", first, first | LAST_INDEX, revs[job])
+        final = [(self._jobs[job], revs[job]) for job in dict.fromkeys(self._effects.finalised)]
+        if final:
+            await self._session.run("finalise", *columns(final))
         for job in self._effects.cancelled:
             number = self._jobs[job]
             first = number << INDEX_BITS

@@ -9,15 +9,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from corpgrid.errors import ConfigError, StoreError
-from corpgrid.stores.postgres.driver import BROKEN, asyncpg, translated
+from corpgrid.stores.postgres.driver import BROKEN, asyncpg, connecting, translated
 from corpgrid.stores.postgres.rows import sent
 from corpgrid.stores.statements import statements
 
@@ -45,6 +45,9 @@ COMMAND_SECONDS = 35.0
 UNDO_SECONDS = 5.0
 _PATIENCE_SECONDS = 3_600.0
 _CACHED_STATEMENTS = 512
+_PRESENT = ("put_", "drop_tasks", "drop_attempts")
+_ABSENT = {"taken_attempts"}
+"""Statements that find what they are given, and that must find nothing."""
 _PARAMETER = re.compile(r"\$(\d+)")
 
 
@@ -67,11 +70,15 @@ class Address:
         Raises:
             ConfigError: it is not one of PostgreSQL.
         """
-        parts = urlsplit(dsn)
-        if parts.scheme not in {"postgresql", "postgres"} or len(parts.path) < len("/x"):
+        try:
+            parts = urlsplit(dsn)
+        except ValueError:
+            parts = urlsplit("")
+        # With an @ in its path the password holds a / that ended it too soon: nothing of that URL is repeated.
+        if parts.scheme not in {"postgresql", "postgres"} or len(parts.path) < len("/x") or "@" in parts.path:
             raise ConfigError(
                 "scheduler.store is not the URL of a PostgreSQL database",
-                remedy="Write it as postgresql://user@host:5432/database.",
+                remedy="Write it as postgresql://user@host:5432/database; a / in the password is %2F, an @ is %40.",
             )
         return cls(dsn, parts.netloc.rpartition("@")[2] + parts.path)
 
@@ -82,7 +89,7 @@ class Address:
             ConfigError: the URL has a setting that the driver does not know.
             StoreError: the server cannot be reached, or refuses.
         """
-        with self._connecting():
+        with connecting(self.place):
             return await asyncpg.create_pool(
                 self.dsn,
                 min_size=smallest,
@@ -97,19 +104,8 @@ class Address:
 
     async def connect(self) -> asyncpg.Connection[asyncpg.Record]:
         """Open one connection; raises what ``pool`` does."""
-        with self._connecting():
+        with connecting(self.place):
             return await asyncpg.connect(self.dsn, timeout=CONNECT_SECONDS, server_settings=SETTINGS)
-
-    @contextmanager
-    def _connecting(self) -> Iterator[None]:
-        try:
-            with translated(self.place):
-                yield
-        except (ValueError, asyncpg.ClientConfigurationError) as error:
-            raise ConfigError(
-                f"scheduler.store has a part that cannot be used ({self.place}): {error}",
-                remedy="Write it as postgresql://user@host:5432/database?sslmode=verify-full.",
-            ) from error
 
 
 async def _keep(_connection: object) -> None:
@@ -178,7 +174,7 @@ class Session:
         """Run all statements of ``parts`` as one, each with its columns; the transaction's number.
 
         Raises:
-            StoreError: a statement found less rows to replace than it was given.
+            StoreError: a statement found less rows to replace than it was given, or some that should not be there.
         """
         values = [sent(column) for columns in parts.values() for column in columns]
         with translated(self.place):
@@ -186,7 +182,9 @@ class Session:
         assert row is not None
         transaction, *counts = row.values()
         for (name, columns), count in zip(parts.items(), counts, strict=True):
-            if name.startswith("put_") and count != len(columns[0]):
+            if name in _ABSENT and count:
+                raise StoreError(f"{count:,} rows of {name} are in the store already")
+            if name.startswith(_PRESENT) and count != len(columns[0]):
                 raise StoreError(f"{len(columns[0]) - count:,} rows of {name} are not in the store")
         return int(transaction)
 

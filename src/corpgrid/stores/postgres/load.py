@@ -8,12 +8,14 @@ the commit checks that such a row is as it was before it writes it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import chain, groupby, islice
 from operator import itemgetter
+from typing import Any
 
-from corpgrid.domain.attempt import Attempt, Lease
+from corpgrid.domain.attempt import LIVE, Attempt, Lease
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Need, OwnerPresence, Standing, View
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, TaskKey
@@ -21,15 +23,19 @@ from corpgrid.domain.job import ComparatorKind, Job, JobSpec, Task
 from corpgrid.errors import StaleError
 from corpgrid.stores.postgres.database import Session
 from corpgrid.stores.postgres.numbers import Numbers
-from corpgrid.stores.postgres.rows import attempts_of, device_of_row, job_of_row, lease_of, received, tasks_of
-from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, LAST_LIVE, NUMBER_BITS, Row, by_task, returned
+from corpgrid.stores.postgres.rows import device_of_row, job_of_row, lease_of, received
+from corpgrid.stores.postgres.runs import AttemptRun, TaskRun, attempts_with, task_key, tasks_of
+from corpgrid.stores.postgres.spans import Span, ends, spans, within
+from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, Row, by_task, returned
 from corpgrid.stores.settings import StoreSettings
+from corpgrid.stores.ticks import IDLE_SECONDS
 from corpgrid.trust.jobspec import decode_spec
 
 _SPECS = 10_000
 _FRESH, _TRIED = 0, 1
 _HELD, _VERSION = -2, -1
 _Mark = tuple[DeviceId, Digest]
+_KEY: Callable[[Task], TaskKey] = itemgetter(0, 1)
 
 
 @dataclass(slots=True)
@@ -38,16 +44,30 @@ class Known:
 
     Attributes:
         owners: as they were counted at ``owners_at``.
+        last_tick: when a tick of any store last committed, as far as this one knows.
+        ticked_at: when a tick of its own did, by its own clock.
     """
 
     numbers: Numbers = field(default_factory=Numbers)
     specs: dict[JobId, JobSpec] = field(default_factory=dict)
     owners: Mapping[OwnerId, OwnerPresence] = field(default_factory=dict)
     owners_at: float = float("-inf")
+    last_tick: float = 0.0
+    ticked_at: float = float("-inf")
 
     def forget_owners(self) -> None:
         """Count the owners anew at the next tick."""
         self.owners_at = float("-inf")
+
+    def ticked(self, now: float) -> None:
+        """A tick of its own committed, at the time of its view."""
+        self.last_tick = now
+        self.ticked_at = asyncio.get_running_loop().time()
+
+    @property
+    def silent(self) -> bool:
+        """Whether this store did not tick lately."""
+        return asyncio.get_running_loop().time() - self.ticked_at >= IDLE_SECONDS
 
 
 @dataclass(slots=True)
@@ -59,6 +79,7 @@ class Held:
         devices: numbers of devices, and ``versions`` of their rows.
         locked: the devices that are locked.
         absent: devices that the need named and that were not there.
+        tasks: runs with tasks that the tick sees, by their keys; and ``attempts``, sorted.
     """
 
     jobs: dict[JobId, int] = field(default_factory=dict)
@@ -66,6 +87,8 @@ class Held:
     versions: dict[DeviceId, int] = field(default_factory=dict)
     locked: set[DeviceId] = field(default_factory=set)
     absent: set[DeviceId] = field(default_factory=set)
+    tasks: dict[int, TaskRun] = field(default_factory=dict)
+    attempts: list[AttemptRun] = field(default_factory=list)
 
 
 async def load(
@@ -94,30 +117,33 @@ class _Load:
         self._bundle: dict[JobId, Digest] = {}
         self._settled: set[JobId] = set()
         self._tasks: dict[TaskKey, Task] = {}
+        self._tried: dict[int, list[int]] = {}
         self._attempts: dict[TaskKey, tuple[Attempt, ...]] = {}
         self._device_rows: dict[int, Row] = {}
         self._leases: dict[Epoch, Lease] = {}
         self._next_epoch = self._next_batch = 0
 
     async def view(self, need: Need) -> View:
+        last_tick = await self._ask_last_tick() if self._known.silent else None
         named = sorted(need.devices | need.release)
         await self._lock_jobs(need, named)
         expired, due, tainted = await self._sweep(need) if need.sweep else ([], [], [])
         ready = await self._lock_ready(need.ready_limit) if need.ready_limit else ([], [])
-        keys = {*self._numbers(need.tasks), *due, *tainted, *await self._live_tasks(need, expired)}
+        keys = sorted({*self._numbers(need.tasks), *due, *tainted, *await self._live_tasks(need, expired)})
         fresh, tried = await self._load_tasks(keys, *ready, limit=need.ready_limit)
         attempts = await self._load_attempts()
-        wanted = {row[1] for row in attempts if row[0] >> NUMBER_BITS in keys} | {row[1] for row in expired}
-        await self._load_devices(named, wanted, {row[1] for row in attempts})
-        epochs = {row[5] for row in attempts if row[6] <= LAST_LIVE} | {row[0] for row in expired}
+        wanted = {run.device for run in attempts if within(keys, run.tasks())} | {row[1] for row in expired}
+        await self._load_devices(named, wanted, {run.device for run in attempts})
+        epochs = {run.epoch for run in attempts if run.state in LIVE} | {row[0] for row in expired}
         gpus, standings, barred = await self._rest(need, epochs)
-        self._attempts = by_task(attempts_of(attempts, self._ids, self._device_ids()))
+        self._attempts = self._attempts_of(attempts)
         jobs = self._shown(need)
         specs = await self._specs(jobs)
         bundles = {self._bundle[job] for job in jobs}
         assert self._now is not None
         return View(
             now=self._now,
+            last_tick=await self._last_tick(self._now) if last_tick is None else last_tick,
             next_epoch=self._next_epoch,
             next_batch=self._next_batch,
             jobs=jobs,
@@ -148,7 +174,8 @@ class _Load:
         locked = [number for (number,) in await self._session.rows("lock_swept_jobs", self._now, limit)]
         if not locked:
             return [], [], []
-        expired, due, tainted, settled = await self._session.row("swept", self._now, limit, locked)
+        expired, *runs, settled = await self._session.row("swept", self._now, limit, locked)
+        due, tainted = (list(islice(_tasks_of(rows), limit)) for rows in runs)
         used = {lease["job"] for lease in expired} | {key >> INDEX_BITS for key in (*due, *tainted)}
         await self._add_locked({*used, *settled})
         self._settled = {self._ids[number] for number in settled}
@@ -176,38 +203,66 @@ class _Load:
 
     def _numbers(self, keys: Iterable[TaskKey]) -> list[int]:
         number = self.held.jobs
-        return [number[job] << INDEX_BITS | index for job, index in keys if job in number and 0 <= index <= LAST_INDEX]
+        return [task_key(number[job], index) for job, index in keys if job in number and 0 <= index <= LAST_INDEX]
 
     def _key(self, key: int) -> TaskKey:
         return self._ids[key >> INDEX_BITS], key & LAST_INDEX
 
     async def _load_tasks(
-        self, keys: set[int], fresh: list[int], tried: list[int], *, limit: int
+        self, keys: Sequence[int], fresh: list[int], tried: list[int], *, limit: int
     ) -> tuple[list[TaskKey], list[TaskKey]]:
         """Fresh tasks, and those that were tried before."""
-        if not (keys or fresh or tried):
-            return [], []
-        rows = await self._session.rows("tasks", fresh, tried, limit, sorted(keys))
-        tasks = tasks_of([row[1:] for row in rows], self._ids)
         ready: tuple[list[TaskKey], list[TaskKey]] = ([], [])
-        for row, task in zip(rows, tasks, strict=True):
-            key = (task[0], task[1])
-            self._tasks[key] = task
-            if row[0] in {_FRESH, _TRIED}:
-                ready[row[0]].append(key)
+        if not (keys or fresh or tried):
+            return ready
+        for kind, *row in await self._session.rows("tasks", fresh, tried, limit, *ends(spans(keys))):
+            run = TaskRun.of(row)
+            if kind in {_FRESH, _TRIED}:
+                first = run.first
+                shown = self._show(run, range(first, min(run.last + 1, first + limit - len(ready[kind]))))
+                ready[kind].extend(shown)
+            else:
+                self._show(run, within(keys, run))
         return ready
+
+    def _show(self, run: TaskRun, keys: Sequence[int]) -> list[TaskKey]:
+        """Add some of a run to the view."""
+        tasks = run.tasks(self._ids[run.last >> INDEX_BITS], keys)
+        shown = list(map(_KEY, tasks))
+        self._tasks.update(zip(shown, tasks, strict=True))
+        self.held.tasks[run.last] = run
+        if run.attempts:
+            self._tried[run.last] = sorted({*keys, *self._tried.get(run.last, ())})
+        return shown
 
     async def _live_tasks(self, need: Need, expired: Sequence[Row]) -> list[int]:
         """On which released devices work, and those under leases that ran out."""
         if not (need.release or expired):
             return []
-        found = await self._session.rows("live_tasks", sorted(need.release), [row[0] for row in expired])
-        return [key for (key,) in found if key >> INDEX_BITS in self._ids]
+        found = await self._session.rows("live_attempts", sorted(need.release), [row[0] for row in expired])
+        runs = (tasks_of(Span(last - tasks + 1, last)) for last, tasks in found)
+        return [key for keys in runs if keys[0] >> INDEX_BITS in self._ids for key in keys]
 
-    async def _load_attempts(self) -> list[Row]:
-        """Rows of all attempts of the tasks."""
-        tried = sorted(self._numbers(key for key, task in self._tasks.items() if task.attempts))
-        return list(await self._session.rows("attempts", tried)) if tried else []
+    async def _load_attempts(self) -> list[AttemptRun]:
+        """Runs in which the attempts of the tasks are, of each job in the order of their numbers."""
+        wanted = [
+            attempts_with(number, span)
+            for last, keys in self._tried.items()
+            for span in spans(keys)
+            for number in range(self.held.tasks[last].attempts)
+        ]
+        rows = await self._session.rows("attempts", *ends(wanted)) if wanted else []
+        self.held.attempts = sorted(map(AttemptRun.of, rows))
+        return self.held.attempts
+
+    def _attempts_of(self, runs: Sequence[AttemptRun]) -> dict[TaskKey, tuple[Attempt, ...]]:
+        """Of each task of the view, by number."""
+        devices, tried = self._device_ids(), sorted(chain.from_iterable(self._tried.values()))
+        made: list[Attempt] = []
+        for run in runs:
+            tasks = run.tasks()
+            made += run.attempts(self._ids[tasks.last >> INDEX_BITS], devices[run.device], within(tried, tasks))
+        return by_task(made)
 
     # -- devices, of which some are locked
 
@@ -285,6 +340,23 @@ class _Load:
         rank = {job.id: place << INDEX_BITS for place, job in enumerate(ranked)}
         return tuple(sorted([*fresh, *tried], key=lambda key: rank[key[0]] | key[1]))
 
+    async def _ask_last_tick(self) -> float:
+        """When a tick of any store last committed; asked before anything is read that such a tick may change."""
+        (self._known.last_tick,) = await self._session.row("last_tick")
+        return self._known.last_tick
+
+    async def _last_tick(self, now: float) -> float:
+        """The same for a store that ticked a moment ago itself, by its own clock, which may have stood still since.
+
+        Raises:
+            StaleError: it has, and others went on: what was read may be from before they forgave an outage.
+        """
+        known = self._known.last_tick
+        if 0 <= now - known < IDLE_SECONDS or await self._ask_last_tick() == known:
+            return known
+        self._known.ticked_at = float("-inf")
+        raise StaleError("other schedulers ticked while this one stood still", remedy="The tick is tried again.")
+
     async def _tainted_jobs(self) -> frozenset[JobId]:
         return frozenset(JobId(job) for (job,) in await self._session.rows("tainted_jobs"))
 
@@ -304,4 +376,10 @@ class _Load:
             return {}
         rows = await self._session.rows("contents", sorted({batch for batch, _ in places}))
         contents: dict[int, bytes] = dict(rows)
-        return {place: self._settings.item_payload(contents[place[0]], place[1]) for place in places}
+        there = (place for place in places if place[0] in contents)  # a job that ended long ago has none any more
+        return {place: self._settings.item_payload(contents[place[0]], place[1]) for place in there}
+
+
+def _tasks_of(rows: Iterable[Mapping[str, Any]]) -> Iterator[int]:
+    """The keys of runs' tasks."""
+    return chain.from_iterable(range(row["last_task"] - row["tasks"] + 1, row["last_task"] + 1) for row in rows)

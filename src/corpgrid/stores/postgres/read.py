@@ -14,24 +14,15 @@ from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.ports.store import StoredResult
 from corpgrid.stores.postgres.database import Pool, Session
 from corpgrid.stores.postgres.driver import translated
-from corpgrid.stores.postgres.rows import attempts_of, device_of_row, job_of_row, received, tasks_of
+from corpgrid.stores.postgres.pages import attempts_at, ended_after, provisional_after, tasks_after
+from corpgrid.stores.postgres.rows import device_of_row, job_of_row, received
+from corpgrid.stores.postgres.runs import digests_of
 from corpgrid.stores.rows import Row, task_state_number
 from corpgrid.stores.settings import BatchBlobs
 from corpgrid.trust.jobspec import decode_spec
 
 Page = tuple[list[Digest], int | None]
 """Some digests, and after which row the next ones come; None at the end."""
-
-
-class _Always(dict[Any, Any]):
-    """Every number stands for the same job, or for itself where there is none."""
-
-    def __init__(self, job: JobId | None = None) -> None:
-        super().__init__()
-        self._job = job
-
-    def __missing__(self, number: Any) -> Any:
-        return number if self._job is None else self._job
 
 
 class Reader:
@@ -70,12 +61,14 @@ class Reader:
         """``Store.tasks``."""
         numbers = list(map(task_state_number, states))
         if numbers:
-            return tasks_of(await self._rows("tasks_of_job_in", job, after, limit, numbers), _Always(job))
-        return tasks_of(await self._rows("tasks_of_job", job, after, limit), _Always(job))
+            rows = await self._rows("tasks_of_job_in", job, after, limit, numbers)
+        else:
+            rows = await self._rows("tasks_of_job", job, after, limit)
+        return tasks_after(rows, job, after=after, limit=limit)
 
     async def attempts(self, job: JobId, index: int) -> list[Attempt]:
         """``Store.attempts``."""
-        return attempts_of(await self._rows("attempts_of_task", job, index), _Always(job), _Always())
+        return attempts_at(await self._rows("attempts_of_task", job, index), job, index)
 
     async def ended(self, job: JobId, after: tuple[int, int], limit: int) -> tuple[Job, list[StoredResult]] | None:
         """``Store.ended``: both reads see the database as it was at one moment."""
@@ -86,11 +79,11 @@ class Reader:
                 results = await session.rows("ended", rows[0][0], *after, limit) if rows else []
             finally:
                 await session.undo()
-        return (job_of_row(rows[0]), _results(job, results)) if rows else None
+        return (job_of_row(rows[0]), ended_after(results, job, after=after, limit=limit)) if rows else None
 
     async def provisional(self, job: JobId, after: int, limit: int) -> list[StoredResult]:
         """``Store.provisional``."""
-        return _results(job, await self._rows("provisional", job, after, limit))
+        return provisional_after(await self._rows("provisional", job, after, limit), job, after=after, limit=limit)
 
     async def batches(self, numbers: Sequence[int]) -> Mapping[int, bytes]:
         """``Store.batches``."""
@@ -117,37 +110,47 @@ class Reader:
             rows = await self._rows("audit_log", after, limit)
         return [(row[0], AuditEntry._make(received(row)[1:])) for row in rows]
 
+    async def clock(self) -> float:
+        """The database's time, seconds since the epoch."""
+        return float((await self._rows("clock"))[0][0])
+
     async def last_tick(self) -> float:
         """``Store.last_seen``."""
         return float((await self._rows("last_tick"))[0][0])
 
-    async def referenced(self) -> AsyncIterator[Digest]:
+    async def referenced(self, ended_after: float) -> AsyncIterator[Digest]:
         """``Store.referenced``, page by page."""
-        pages: tuple[Callable[[int], Awaitable[Page]], ...] = (self._specs, self._results, self._saved, self._evidence)
+        pages: tuple[Callable[[int, float], Awaitable[Page]], ...] = (
+            self._specs,
+            self._results,
+            self._saved,
+            self._evidence,
+        )
         for page in pages:
             after: int | None = 0
             while after is not None:
-                digests, after = await page(after)
+                digests, after = await page(after, ended_after)
                 for digest in digests:
                     yield digest
 
-    async def _specs(self, after: int) -> Page:
-        rows = await self._rows("referenced_specs", after)
-        specs = [decode_spec(content) for _, content in rows]
+    async def _specs(self, after: int, ended_after: float) -> Page:
+        rows = await self._rows("referenced_specs", after, ended_after)
+        specs = [decode_spec(content) for _, content in rows if content is not None]
         found = [[spec.bundle, spec.arguments.pages, *spec.inputs.values()] for spec in specs]
         return [digest for digests in found for digest in digests], _last(rows)
 
-    async def _results(self, after: int) -> Page:
-        rows = await self._rows("referenced_results", after)
+    async def _results(self, after: int, ended_after: float) -> Page:
+        rows = await self._rows("referenced_results", after, ended_after)
+        return [digest for row in rows if row[2] for digest in digests_of(row[2], row[1])], _last(rows)
+
+    async def _saved(self, after: int, ended_after: float) -> Page:
+        rows = await self._rows("referenced_checkpoints", after, ended_after)
         return [Digest(row[1]) for row in rows if row[1]], _last(rows)
 
-    async def _saved(self, after: int) -> Page:
-        rows = await self._rows("referenced_checkpoints", after)
-        return [Digest(row[1]) for row in rows], _last(rows)
-
-    async def _evidence(self, after: int) -> Page:
-        rows = await self._rows("referenced_batches", after)
-        return [digest for _, content in rows for digest in self._batch_blobs(content)], _last(rows)
+    async def _evidence(self, after: int, ended_after: float) -> Page:
+        rows = await self._rows("referenced_batches", after, ended_after)
+        contents = (content for _, content in rows if content is not None)
+        return [digest for content in contents for digest in self._batch_blobs(content)], _last(rows)
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Session]:
@@ -169,8 +172,3 @@ class Reader:
 
 def _last(rows: Sequence[Row]) -> int | None:
     return rows[-1][0] if rows else None
-
-
-def _results(job: JobId, rows: Sequence[Row]) -> list[StoredResult]:
-    tasks = tasks_of([row[:11] for row in rows], _Always(job))
-    return [StoredResult(task, DeviceId(row[11]), row[12], row[13]) for task, row in zip(tasks, rows, strict=True)]

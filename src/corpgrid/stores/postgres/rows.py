@@ -1,7 +1,7 @@
-"""Rows of PostgreSQL to values of the domain and back, column by column.
+"""Rows of PostgreSQL to values of the domain and back; those of tasks and attempts are ``runs``.
 
-A row has the columns that it has in SQLite.  PostgreSQL keeps every text but one with a NUL in it, and texts come from
-strangers; so a NUL is kept as two other characters, and nobody can tell.
+PostgreSQL keeps every text but one with a NUL in it, and texts come from strangers; so a NUL is kept as two other
+characters, and nobody can tell.
 """
 
 from __future__ import annotations
@@ -10,28 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from corpgrid.domain.attempt import Attempt, Lease
+from corpgrid.domain.attempt import Lease
 from corpgrid.domain.device import Device, Gpu
 from corpgrid.domain.ids import DeviceId, Epoch, JobId
-from corpgrid.domain.job import Job, Task
-from corpgrid.errors import StoreError
-from corpgrid.stores.rows import (
-    ATTEMPT_STATES,
-    INDEX_BITS,
-    LAST_INDEX,
-    LAST_NUMBER,
-    NUMBER_BITS,
-    PURPOSES,
-    TASK_STATES,
-    Row,
-    attempt_state_number,
-    device_of,
-    job_of,
-    make_attempt,
-    make_task,
-    purpose_number,
-    task_state_number,
-)
+from corpgrid.domain.job import Job
+from corpgrid.stores.rows import Row, device_of, job_of
 
 _ESCAPE, _NUL = "\ue000", "\ue0000"
 _GPUS = 37
@@ -50,89 +33,17 @@ def sent(value: Any) -> Any:
 
 def received(row: Row) -> tuple[Any, ...]:
     """A row with its texts as they were sent."""
-    return tuple(_received_text(value) if isinstance(value, str) else value for value in row)
+    return tuple(received_text(value) if isinstance(value, str) else value for value in row)
+
+
+def received_text(text: str) -> str:
+    """A text as it was sent."""
+    return text.replace(_NUL, "\0").replace(_ESCAPE + "1", _ESCAPE) if _ESCAPE in text else text
 
 
 def columns(rows: Iterable[Iterable[Any]]) -> list[list[Any]]:
     """Rows, of which there is one at least, as columns."""
     return list(map(list, zip(*rows, strict=True)))
-
-
-def tasks_of(rows: Sequence[Row], job: Mapping[int, JobId]) -> list[Task]:
-    """Rows of ``job_shards``, the task's key first."""
-    if not rows:
-        return []
-    keys, states, purposes, opens, lives, attempts, failures, accepted, reasons, *rest = zip(*rows, strict=True)
-    fields = zip(
-        (job[key >> INDEX_BITS] for key in keys),
-        (key & LAST_INDEX for key in keys),
-        map(TASK_STATES.__getitem__, states),
-        map(PURPOSES.__getitem__, purposes),
-        opens,
-        lives,
-        attempts,
-        failures,
-        accepted,
-        _received_column(reasons),
-        *rest,
-        strict=True,
-    )
-    return list(map(make_task, fields))
-
-
-def task_columns(tasks: Sequence[Task], number: Mapping[JobId, int], providers: list[int]) -> list[list[Any]]:
-    """Columns of ``put_tasks``."""
-    jobs, indexes, states, purposes, *rest = zip(*tasks, strict=True)
-    keys = [number[job] << INDEX_BITS | index for job, index in zip(jobs, indexes, strict=True)]
-    words = [list(map(task_state_number, states)), list(map(purpose_number, purposes))]
-    return [keys, *words, *map(list, rest), providers]
-
-
-def attempts_of(rows: Sequence[Row], job: Mapping[int, JobId], device: Mapping[Any, DeviceId]) -> list[Attempt]:
-    """Rows of ``job_attempts``, the attempt's key first."""
-    if not rows:
-        return []
-    keys, devices, owners, sites, purposes, epochs, states, batches, positions, digests, reasons, seconds = zip(
-        *rows, strict=True
-    )
-    fields = zip(
-        (job[key >> (INDEX_BITS + NUMBER_BITS)] for key in keys),
-        (key >> NUMBER_BITS & LAST_INDEX for key in keys),
-        (key & LAST_NUMBER for key in keys),
-        map(device.__getitem__, devices),
-        _received_column(owners),
-        _received_column(sites),
-        map(PURPOSES.__getitem__, purposes),
-        epochs,
-        map(ATTEMPT_STATES.__getitem__, states),
-        batches,
-        positions,
-        digests,
-        _received_column(reasons),
-        seconds,
-        strict=True,
-    )
-    return list(map(make_attempt, fields))
-
-
-def attempt_columns(
-    attempts: Sequence[Attempt], number: Mapping[JobId, int], device: Mapping[DeviceId, int]
-) -> list[list[Any]]:
-    """Columns of ``add_attempts`` and ``put_attempts``."""
-    jobs, indexes, numbers, devices, owners, sites, purposes, epochs, states, *rest = zip(*attempts, strict=True)
-    if max(numbers) > LAST_NUMBER:
-        raise StoreError(f"a task has more than {LAST_NUMBER + 1:,} attempts")
-    places = zip(jobs, indexes, numbers, strict=True)
-    return [
-        [(number[job] << INDEX_BITS | index) << NUMBER_BITS | place for job, index, place in places],
-        list(map(device.__getitem__, devices)),
-        list(owners),
-        list(sites),
-        list(map(purpose_number, purposes)),
-        list(epochs),
-        list(map(attempt_state_number, states)),
-        *map(list, rest),
-    ]
 
 
 def lease_of(row: Row, job: Mapping[int, JobId], device: Mapping[int, DeviceId]) -> Lease:
@@ -162,11 +73,3 @@ def _gpu_of(row: Row) -> Gpu:
 
 def _sent_text(text: str) -> str:
     return text.replace(_ESCAPE, _ESCAPE + "1").replace("\0", _NUL)
-
-
-def _received_text(text: str) -> str:
-    return text.replace(_NUL, "\0").replace(_ESCAPE + "1", _ESCAPE) if _ESCAPE in text else text
-
-
-def _received_column(texts: Sequence[str]) -> Iterable[str]:
-    return map(_received_text, texts) if _ESCAPE in "".join(texts) else texts

@@ -5,6 +5,7 @@
   other; one that finds a job busy passes its ready work over (docs/adr/0012).
 * The time is the database's, so that the clocks of schedulers do not matter.
 * Any error undoes the whole tick, and the store goes on with the next, on a new connection if the old one is lost.
+* What only one scheduler should do is done by the one that leads (docs/adr/0016).
 
     store = await PostgresStore.open("postgresql://corpgrid@db.example/corpgrid", settings)
     effects = await store.transact(need, decide)
@@ -26,11 +27,14 @@ from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.errors import ConfigError, StoreError
 from corpgrid.ports.host import Clock
 from corpgrid.ports.store import Decide, StoredResult
-from corpgrid.stores.postgres.database import Address, Pool
+from corpgrid.stores.postgres.database import Address, Pool, Session
 from corpgrid.stores.postgres.driver import translated
 from corpgrid.stores.postgres.hints import Hints
+from corpgrid.stores.postgres.lead import Lead
+from corpgrid.stores.postgres.naming import name_grid
 from corpgrid.stores.postgres.read import Reader
 from corpgrid.stores.postgres.schema import grid_id, migrate, require_present, require_usable, version
+from corpgrid.stores.postgres.upkeep import Upkeep
 from corpgrid.stores.postgres.writer import Writer
 from corpgrid.stores.settings import StoreSettings
 
@@ -47,24 +51,36 @@ class PostgresStore:
     """
 
     def __init__(  # noqa: PLR0913 - the parts that ``open`` made, and their names
-        self, place: str, grid: str, pools: Sequence[Pool], hints: Hints, *, writer: Writer, reader: Reader
+        self,
+        place: str,
+        grid: str,
+        pools: Sequence[Pool],
+        hints: Hints,
+        lead: Lead,
+        *,
+        writer: Writer,
+        reader: Reader,
+        upkeep: Upkeep,
     ) -> None:
         self.place = place
         self.grid = grid
         self._pools = pools
         self._hints = hints
+        self._lead = lead
         self._writer = writer
         self._reader = reader
+        self._upkeep = upkeep
         self._open = True
 
     @classmethod
-    async def open(
+    async def open(  # noqa: PLR0913 - what a store is opened with, by name
         cls,
         dsn: str,
         settings: StoreSettings,
         *,
         upgrade: bool = True,
         expected_grid: str = "",
+        new_grid: str = "",
         clock: Clock | None = None,
     ) -> PostgresStore:
         """Open a store, and make its tables if there are none.
@@ -73,7 +89,8 @@ class PostgresStore:
             dsn: ``postgresql://user:password@host:port/database``.
             settings: wire format and limits; its clock is not used.
             upgrade: bring an older database to the present schema; otherwise refuse it.
-            expected_grid: the id of the grid that the database must belong to; empty for any.
+            expected_grid: the id of the grid that the database must belong to, and cannot be empty; empty for any.
+            new_grid: likewise, but a database that was never used becomes that grid's.
             clock: the store's time; None for the database's.
 
         Raises:
@@ -85,16 +102,17 @@ class PostgresStore:
         ticking = await address.pool(smallest=1, largest=1)
         pools = [ticking]
         try:
-            grid = await _prepare(ticking, address.place, upgrade=upgrade, expected_grid=expected_grid)
+            grid = await _prepare(ticking, address.place, upgrade=upgrade, expected=expected_grid, new=new_grid)
             pools.append(await address.pool(smallest=0, largest=READING_CONNECTIONS))
         except BaseException:
             await _close(pools)
             raise
         instance = uuid.uuid4().hex
-        hints = Hints(address, pools[1], instance=instance)
-        writer = Writer(ticking, hints, place=address.place, settings=settings, clock=clock, instance=instance)
+        hints, lead = Hints(address, pools[1], instance=instance), Lead(address, instance=instance)
+        writer = Writer(ticking, hints, lead, place=address.place, settings=settings, clock=clock, instance=instance)
         reader = Reader(pools[1], address.place, batch_blobs=settings.batch_blobs)
-        store = cls(address.place, grid, pools, hints, writer=writer, reader=reader)
+        upkeep = Upkeep(pools[1], lead, place=address.place, settings=settings, clock=clock)
+        store = cls(address.place, grid, pools, hints, lead, writer=writer, reader=reader, upkeep=upkeep)
         writer.start(last_tick=await reader.last_tick())
         return store
 
@@ -107,6 +125,26 @@ class PostgresStore:
         """Tell, in the event loop, where another scheduler's tick changed something; a hint may be lost."""
         self._require_open()
         self._hints.listen(heard)
+
+    async def lead(self) -> bool:
+        """Try to have the lead, or to keep it; whether this store has it now."""
+        self._require_open()
+        return await self._lead.keep()
+
+    async def upkeep(self) -> None:
+        """Note how the grid stands, and drop old notes; only for who leads."""
+        self._require_open()
+        await self._upkeep.run()
+
+    async def secret(self, name: str, proposed: bytes) -> bytes:
+        """The secret of this name that all schedulers of the grid share; ``proposed``, if there is none yet."""
+        self._require_open()
+        with translated(self.place):
+            async with self._pools[-1].acquire() as connection:
+                session = Session(connection, self.place)
+                await session.run("add_secret", name, proposed)
+                (value,) = await session.row("secret", name)
+        return bytes(value)
 
     async def transact(self, need: Need, decide: Decide) -> Effects:
         """Read ``need``, call ``decide`` with it in the event loop, and commit what it returns."""
@@ -167,18 +205,28 @@ class PostgresStore:
         """Numbered lines of the audit log, oldest first; lines of ticks that overlap may come in any order."""
         return await self._read().audit_log(subject, after, limit)
 
-    async def referenced(self) -> AsyncIterator[Digest]:
-        """Every digest that a live row names; one may come more than once."""
-        return self._read().referenced()
+    async def referenced(self, *, ended_after: float = 0.0) -> AsyncIterator[Digest]:
+        """Every digest that a row of a live job names; one may come more than once."""
+        return self._read().referenced(ended_after)
+
+    async def collect(self, *, ended_before: float, now: float) -> int:
+        """Throw away what jobs that ended before brought; how many got their line in the audit log."""
+        self._require_open()
+        return await self._upkeep.collect(ended_before, now)
 
     async def last_seen(self) -> float:
         """When a tick of any scheduler last committed, seconds since the epoch; 0 for a new store."""
         return await self._read().last_tick()
 
+    async def time(self) -> float:
+        """What the database's clock shows, seconds since the epoch."""
+        return await self._read().clock()
+
     async def close(self) -> None:
         """Finish what is under way and let go."""
         if self._open:
             self._open = False
+            await self._lead.close()
             await self._hints.close()
             await _close(self._pools)
 
@@ -191,23 +239,25 @@ class PostgresStore:
             raise StoreError("the store is closed", remedy="Open it again.")
 
 
-async def _prepare(pool: Pool, place: str, *, upgrade: bool, expected_grid: str) -> str:
+async def _prepare(pool: Pool, place: str, *, upgrade: bool, expected: str, new: str) -> str:
     """Make sure that the database can be used; its grid's id."""
     async with pool.acquire() as connection:
         await require_usable(connection, place)
         with translated(place):
-            new = await version(connection) == 0
-        if new and expected_grid:
+            empty = await version(connection) == 0
+        if empty and expected:
             raise ConfigError(
-                f"the database {place} is empty, and this scheduler belongs to the grid {expected_grid}",
+                f"the database {place} is empty, and this scheduler belongs to the grid {expected}",
                 remedy="Name the database of this grid in scheduler.store, or start with an empty scheduler.folder.",
             )
-        if expected_grid:
-            await grid_id(connection, place, expected=expected_grid)
-        if upgrade or new:
+        if expected:
+            await grid_id(connection, place, expected=expected)
+        if upgrade or empty:
             await migrate(connection, place)
         await require_present(connection, place)
-        return await grid_id(connection, place, expected=expected_grid)
+        if new:
+            await name_grid(connection, place, new)
+        return await grid_id(connection, place, expected=expected or new)
 
 
 async def _close(pools: Sequence[Pool]) -> None:

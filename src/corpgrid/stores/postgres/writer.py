@@ -3,12 +3,13 @@
 * When the connection is lost in the very commit, the new one is asked what became of it: no tick that was done is ever
   reported undone.
 * After a commit others are told where something changed (``hints``).
+* A sweep is done by the one that leads: a tick with one looks whether that is still this store (``lead``).
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from corpgrid.domain.effects import Effects, Need, View
 from corpgrid.domain.hints import hint_of
@@ -19,13 +20,12 @@ from corpgrid.stores.postgres.commit import commit
 from corpgrid.stores.postgres.database import Pool, Session
 from corpgrid.stores.postgres.driver import BROKEN, translated
 from corpgrid.stores.postgres.hints import Hints
+from corpgrid.stores.postgres.lead import Lead
 from corpgrid.stores.postgres.load import Known, load
 from corpgrid.stores.presence import changes_owners
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.stores.ticks import worth_writing
 
-METRICS_SECONDS = 60.0
-METRICS_KEPT_SECONDS = 30 * 86_400.0
 _DOUBT_SECONDS = 10.0
 _ASK_AGAIN_SECONDS = 0.2
 
@@ -51,6 +51,7 @@ class Writer:
     Args:
         pool: one connection.
         told: what other schedulers are told.
+        lead: which of them does what only one does.
         place: the database, for messages.
         settings: wire format and limits.
         clock: the store's time; None for the database's.
@@ -58,21 +59,28 @@ class Writer:
     """
 
     def __init__(  # noqa: PLR0913 - what a writer stands on, by name
-        self, pool: Pool, told: Hints, *, place: str, settings: StoreSettings, clock: Clock | None, instance: str
+        self,
+        pool: Pool,
+        told: Hints,
+        lead: Lead,
+        *,
+        place: str,
+        settings: StoreSettings,
+        clock: Clock | None,
+        instance: str,
     ) -> None:
         self._pool = pool
         self._told = told
+        self._lead = lead
         self._place = place
         self._settings = settings
         self._clock = clock
         self._instance = instance
         self._known = Known()
-        self._last_tick = 0.0
-        self._metrics_at = float("-inf")
 
     def start(self, *, last_tick: float) -> None:
         """Go on after the last tick of any store."""
-        self._last_tick = last_tick
+        self._known.last_tick = last_tick
 
     async def transact(self, need: Need, decide: Decide) -> Effects:
         """One tick."""
@@ -99,11 +107,12 @@ class Writer:
         now = self._clock.now() if self._clock is not None else None
         try:
             await session.begin()
+            leads = not need.sweep or await self._lead.fence(session)
             view, held = await load(session, self._known, need, now=now, settings=self._settings)
+            view = view if leads else replace(view, leads=False)
             tick = _Tick(view, await self._decide(decide, view))
-            if worth_writing(tick.effects, now=view.now, last_tick=self._last_tick):
+            if worth_writing(tick.effects, now=view.now, last_tick=self._known.last_tick):
                 tick.transaction = await commit(session, held, tick.effects, view, instance=self._instance)
-                await self._measure(session, view.now)
         except BaseException:
             await session.undo()
             raise
@@ -153,15 +162,7 @@ class Writer:
         """Remember what a committed tick leaves behind."""
         view, effects = tick.view, tick.effects
         self._known.numbers.keep(effects)
-        self._last_tick = view.now
-        if not 0 <= view.now - self._metrics_at < METRICS_SECONDS:
-            self._metrics_at = view.now
+        self._known.ticked(view.now)
         if changes_owners(view.devices, effects.devices):
             self._known.forget_owners()
         self._told.tell(hint_of(view, effects))
-
-    async def _measure(self, session: Session, now: float) -> None:
-        """Once a minute, note how the grid stands."""
-        if not 0 <= now - self._metrics_at < METRICS_SECONDS:
-            await session.run("add_metrics", now, METRICS_SECONDS, now - self._settings.seen_within_seconds)
-            await session.run("drop_old_metrics", now - METRICS_KEPT_SECONDS)

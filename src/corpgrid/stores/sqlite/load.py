@@ -61,6 +61,7 @@ class _Load:
         specs = self._specs(jobs)
         return View(
             now=self._now,
+            last_tick=counters.last_tick,
             next_epoch=counters.next_epoch,
             next_batch=counters.next_batch,
             jobs=jobs,
@@ -235,7 +236,8 @@ class _Load:
             if returned(attempt)
         )
         contents: dict[int, bytes] = dict(self._database.rows_for("contents", sorted({batch for batch, _ in places})))
-        return {place: self._settings.item_payload(contents[place[0]], place[1]) for place in places}
+        there = (place for place in places if place[0] in contents)  # a job that ended long ago has none any more
+        return {place: self._settings.item_payload(contents[place[0]], place[1]) for place in there}
 
     def _standings(
         self, devices: Iterable[DeviceId], specs: Mapping[JobId, JobSpec]

@@ -108,29 +108,34 @@ class Reader:
         """``Store.last_seen``."""
         return float(self._rows("last_tick")[0][0])
 
-    # -- every digest that a row names, page by page
+    def page(self, statement: str, after: int, ended_before: float) -> list[tuple[int, bool]]:
+        """Keys after one, and whether each is of a job that ended before."""
+        return [(key, bool(old)) for key, old in self._rows(statement, after, ended_before)]
 
-    def spec_digests(self, after: int) -> Page:
+    # -- every digest that a row of a live job names, page by page
+
+    def spec_digests(self, after: int, ended_after: float) -> Page:
         """Of bundles, page lists and inputs."""
-        rows = self._rows("referenced_specs", after)
-        specs = [decode_spec(content) for _, content in rows]
+        rows = self._rows("referenced_specs", after, ended_after)
+        specs = [decode_spec(content) for _, content in rows if content is not None]
         found = [[spec.bundle, spec.arguments.pages, *spec.inputs.values()] for spec in specs]
         return [digest for digests in found for digest in digests], _last(rows)
 
-    def result_digests(self, after: int) -> Page:
+    def result_digests(self, after: int, ended_after: float) -> Page:
         """Of results."""
-        rows = self._rows("referenced_results", after)
+        rows = self._rows("referenced_results", after, ended_after)
         return [Digest(row[1]) for row in rows if row[1]], _last(rows)
 
-    def checkpoint_digests(self, after: int) -> Page:
+    def checkpoint_digests(self, after: int, ended_after: float) -> Page:
         """Of checkpoints."""
-        rows = self._rows("referenced_checkpoints", after)
-        return [Digest(row[1]) for row in rows], _last(rows)
+        rows = self._rows("referenced_checkpoints", after, ended_after)
+        return [Digest(row[1]) for row in rows if row[1]], _last(rows)
 
-    def batch_digests(self, after: int) -> Page:
+    def batch_digests(self, after: int, ended_after: float) -> Page:
         """Of what stored batches name."""
-        rows = self._rows("referenced_batches", after)
-        return [digest for _, content in rows for digest in self._batch_blobs(content)], _last(rows)
+        rows = self._rows("referenced_batches", after, ended_after)
+        contents = (content for _, content in rows if content is not None)
+        return [digest for content in contents for digest in self._batch_blobs(content)], _last(rows)
 
     def _rows(self, name: str, *values: object) -> list[Row]:
         with self._database.translated():

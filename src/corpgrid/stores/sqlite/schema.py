@@ -1,7 +1,8 @@
 """The schema's version, and the way to the present one.
 
-Each migration is one transaction together with its line in ``schema_version``; a file whose version is newer than this
-program is refused before anything is read from it.
+* Each migration is one transaction together with its line in ``schema_version``.
+* Each step says which is the oldest program that goes on working after it, and the file remembers.  A program that is
+  older than that is refused before it reads anything; any other works on a schema newer than its own.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ CREATE TABLE IF NOT EXISTS schema_version (
   applied_at REAL NOT NULL
 ) STRICT
 """
+_OLDEST = "ALTER TABLE schema_version ADD COLUMN oldest_program INTEGER"
 
 
 def version(database: Database) -> int:
@@ -36,7 +38,8 @@ def migrate(database: Database, *, now: float, steps: Sequence[Migration] | None
     """Bring a file to the present schema; the names of the steps that were taken.
 
     Raises:
-        MigrationError: the file is newer than this program, or a step failed; the file is as it was before that step.
+        MigrationError: the file is newer than this program can work on, or a step failed; the file is as it was
+            before that step.
     """
     steps = migrations("sqlite") if steps is None else steps
     current = version(database)
@@ -52,14 +55,15 @@ def migrate(database: Database, *, now: float, steps: Sequence[Migration] | None
                 remedy="The file is as it was before that step; keep a copy of it and report this.",
             ) from error
         taken.append(step.name)
+    _remember_oldest(database)
     return taken
 
 
 def require_present(database: Database, *, steps: Sequence[Migration] | None = None) -> None:
-    """Check that no migration is missing.
+    """Check that no migration is missing, and that this program may work on what is there.
 
     Raises:
-        MigrationError: the file's schema is older or newer than this program's.
+        MigrationError: the file's schema is older than this program's, or too new for it.
     """
     current, newest = version(database), len(migrations("sqlite") if steps is None else steps)
     _refuse_newer(database, current, newest=newest)
@@ -68,11 +72,29 @@ def require_present(database: Database, *, steps: Sequence[Migration] | None = N
 
 
 def _refuse_newer(database: Database, current: int, *, newest: int) -> None:
-    if current > newest:
+    if current <= newest:
+        return
+    oldest_program = current
+    if _knows_oldest(database):
+        said = database.connection.execute("SELECT max(ifnull(oldest_program, number)) FROM schema_version")
+        (oldest_program,) = said.fetchone()
+    if oldest_program > newest:
         raise MigrationError(
-            f"{database.path} has schema {current} where this program knows {newest}",
-            remedy="Run the newer CorpGrid that wrote it, or restore the backup from before the upgrade.",
+            f"{database.path} was migrated for programs that know schema {oldest_program}, and this one knows {newest}",
+            remedy="Run the newer CorpGrid that migrated it, or restore the backup from before the upgrade.",
         )
+
+
+def _knows_oldest(database: Database) -> bool:
+    columns = database.connection.execute("SELECT name FROM pragma_table_info('schema_version')").fetchall()
+    return ("oldest_program",) in columns
+
+
+def _remember_oldest(database: Database) -> None:
+    """For a file that was made before there was such a thing."""
+    with database.translated():
+        if not _knows_oldest(database):
+            database.connection.execute(_OLDEST)
 
 
 def _refuse_foreign(database: Database, current: int) -> None:
@@ -88,9 +110,11 @@ def _apply(database: Database, step: Migration, *, now: float) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute(_VERSIONS)
+        _remember_oldest(database)
         for statement in _statements(step.script):
             connection.execute(statement)
-        connection.execute("INSERT INTO schema_version VALUES (?, ?, ?)", (step.number, step.name, now))
+        line = (step.number, step.name, now, step.oldest_program)
+        connection.execute("INSERT INTO schema_version VALUES (?, ?, ?, ?)", line)
         connection.execute("COMMIT")
     except BaseException:
         database.rollback()

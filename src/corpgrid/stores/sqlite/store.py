@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -26,10 +26,11 @@ from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.errors import StoreError
 from corpgrid.ports.store import Decide, StoredResult
+from corpgrid.stores.collecting import DETAIL, collect
 from corpgrid.stores.lockfile import LockFile
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.stores.sqlite.commit import commit
-from corpgrid.stores.sqlite.database import Database
+from corpgrid.stores.sqlite.database import Database, Row
 from corpgrid.stores.sqlite.load import load
 from corpgrid.stores.sqlite.numbers import Numbers
 from corpgrid.stores.sqlite.read import Page, Reader
@@ -68,6 +69,11 @@ class Writer:
             self._metrics_at = float("-inf")
             raise
         return effects
+
+    def change(self, statement: str, keys: Sequence[int], *values: object) -> list[Row]:
+        """Change rows of which nothing is remembered; what the statement gives."""
+        with self._database.transaction():
+            return self._database.rows_for(statement, keys, *values)
 
     def _measure(self, now: float) -> None:
         """Once a minute, note how the grid stands."""
@@ -132,6 +138,13 @@ class SqliteStore:
     def listen(self, heard: Callable[[Hint], None]) -> None:
         """Nobody else writes here, so there is nothing to hear."""
 
+    async def lead(self) -> bool:
+        """Yes, always: whoever has the file has it alone."""
+        return True
+
+    async def upkeep(self) -> None:
+        """Ticks do it on their way."""
+
     async def transact(self, need: Need, decide: Decide) -> Effects:
         """Read ``need``, call ``decide`` with it in the writer's thread, and commit what it returns."""
         return await self._hop(self._writing, self._writer.transact, need, decide)
@@ -190,9 +203,26 @@ class SqliteStore:
         """Numbered lines of the audit log, oldest first."""
         return await self._read(Reader.audit_log, subject, after, limit)
 
-    async def referenced(self) -> AsyncIterator[Digest]:
-        """Every digest that a live row names; one may come more than once."""
-        return self._referenced()
+    async def referenced(self, *, ended_after: float = 0.0) -> AsyncIterator[Digest]:
+        """Every digest that a row of a live job names; one may come more than once."""
+        return self._referenced(ended_after)
+
+    async def collect(self, *, ended_before: float, now: float) -> int:
+        """Throw away what jobs that ended before brought; how many got their line in the audit log."""
+
+        def look(statement: str, after: int) -> Awaitable[list[tuple[int, bool]]]:
+            return self._read(Reader.page, statement, after, ended_before)
+
+        async def mark(jobs: Sequence[int]) -> int:
+            told = await self._hop(
+                self._writing, self._writer.change, "mark_collected", jobs, ended_before, now, DETAIL
+            )
+            return len(told)
+
+        async def drop(statement: str, keys: Sequence[int]) -> None:
+            await self._hop(self._writing, self._writer.change, statement, keys, ended_before)
+
+        return await collect(look, mark, drop)
 
     async def last_seen(self) -> float:
         """When a tick last committed, seconds since the epoch; 0 for a new store."""
@@ -224,8 +254,8 @@ class SqliteStore:
         self._databases.append((thread, database))
         return database
 
-    async def _referenced(self) -> AsyncIterator[Digest]:
-        sources: tuple[Callable[[Reader, int], Page], ...] = (
+    async def _referenced(self, ended_after: float) -> AsyncIterator[Digest]:
+        sources: tuple[Callable[[Reader, int, float], Page], ...] = (
             Reader.spec_digests,
             Reader.result_digests,
             Reader.checkpoint_digests,
@@ -234,7 +264,7 @@ class SqliteStore:
         for source in sources:
             after: int | None = 0
             while after is not None:
-                digests, after = await self._read(source, after)
+                digests, after = await self._read(source, after, ended_after)
                 for digest in digests:
                     yield digest
 

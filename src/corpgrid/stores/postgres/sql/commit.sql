@@ -40,15 +40,6 @@ INSERT INTO job_specs (job, spec, envelope) SELECT * FROM unnest($1::bigint[], $
 -- name: add_job_blobs
 INSERT INTO job_blobs (job, digest, content) SELECT * FROM unnest($1::bigint[], $2::bytea[], $3::bytea[])
 
--- name: add_shards
--- All tasks of new jobs at once: the first task number, how many, and how many copies of each are wanted.
-INSERT INTO job_shards (
-  task, ready_at, final_rev, open, live, attempts, failures, accepted, state, purpose, reason
-)
-SELECT first + place, 0, 0, copies, 0, 0, 0, -1, 1, 0, ''
-FROM unnest($1::bigint[], $2::bigint[], $3::integer[]) AS new (first, tasks, copies)
-CROSS JOIN LATERAL generate_series(0, tasks - 1) AS place
-
 -- name: add_devices
 INSERT INTO devices (
   id, public_key, owner, site, state, reason, trusted, name,
@@ -136,44 +127,73 @@ FROM unnest(
 WHERE jobs.number = new.number
 RETURNING 1
 
+-- name: taken_attempts
+-- Those that are new must not be there: a row for each of the spans from $1 to $2 of which something is.
+SELECT 1
+FROM unnest($1::bigint[], $2::bigint[]) AS new (first, last) CROSS JOIN LATERAL (
+  SELECT last_attempt - tasks AS before FROM job_attempts WHERE last_attempt >= new.first ORDER BY last_attempt LIMIT 1
+) AS next
+WHERE next.before < new.last
+
 -- name: add_attempts
 INSERT INTO job_attempts (
-  attempt, device, owner, site, purpose, epoch, state, batch, position, digest, reason, seconds
+  last_attempt, tasks, device, owner, site, purpose, epoch, state, batch, reason, positions, digests, seconds
 )
 SELECT * FROM unnest(
-  $1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::smallint[], $6::bigint[], $7::smallint[], $8::bigint[],
-  $9::integer[], $10::bytea[], $11::text[], $12::float8[]
+  $1::bigint[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::smallint[], $7::bigint[], $8::smallint[],
+  $9::bigint[], $10::text[], $11::bytea[], $12::bytea[], $13::bytea[]
 )
 RETURNING 1
 
 -- name: put_attempts
+-- The same for runs whose last attempt had a row before.
 UPDATE job_attempts SET
-  device = new.device, owner = new.owner, site = new.site, purpose = new.purpose, epoch = new.epoch, state = new.state,
-  batch = new.batch, position = new.position, digest = new.digest, reason = new.reason, seconds = new.seconds
+  tasks = new.tasks, device = new.device, owner = new.owner, site = new.site, purpose = new.purpose,
+  epoch = new.epoch, state = new.state, batch = new.batch, reason = new.reason, positions = new.positions,
+  digests = new.digests, seconds = new.seconds
 FROM unnest(
-  $1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::smallint[], $6::bigint[], $7::smallint[], $8::bigint[],
-  $9::integer[], $10::bytea[], $11::text[], $12::float8[]
-) AS new (attempt, device, owner, site, purpose, epoch, state, batch, position, digest, reason, seconds)
-WHERE job_attempts.attempt = new.attempt
+  $1::bigint[], $2::integer[], $3::bigint[], $4::text[], $5::text[], $6::smallint[], $7::bigint[], $8::smallint[],
+  $9::bigint[], $10::text[], $11::bytea[], $12::bytea[], $13::bytea[]
+) AS new (
+  last_attempt, tasks, device, owner, site, purpose, epoch, state, batch, reason, positions, digests, seconds
+)
+WHERE job_attempts.last_attempt = new.last_attempt
+RETURNING 1
+
+-- name: drop_attempts
+DELETE FROM job_attempts WHERE last_attempt = ANY ($1::bigint[]) RETURNING 1
+
+-- name: add_tasks
+INSERT INTO job_shards (
+  last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev, accepted_device
+)
+SELECT * FROM unnest(
+  $1::bigint[], $2::integer[], $3::smallint[], $4::smallint[], $5::integer[], $6::integer[], $7::integer[],
+  $8::integer[], $9::integer[], $10::text[], $11::float8[], $12::bigint[], $13::bigint[]
+)
 RETURNING 1
 
 -- name: put_tasks
--- The device of the accepted attempt comes with the task where the tick knows it.
+-- The same for runs whose last task had a row before.
 UPDATE job_shards SET
-  state = new.state, purpose = new.purpose, open = new.open, live = new.live, attempts = new.attempts,
-  failures = new.failures, accepted = new.accepted, reason = new.reason, ready_at = new.ready_at,
-  final_rev = new.final_rev,
-  accepted_device = CASE
-    WHEN new.accepted < 0 THEN NULL
-    WHEN new.provider > 0 THEN new.provider
-    ELSE (SELECT device FROM job_attempts WHERE attempt = new.task << 12 | new.accepted)
-  END
+  tasks = new.tasks, state = new.state, purpose = new.purpose, open = new.open, live = new.live,
+  attempts = new.attempts, failures = new.failures, accepted = new.accepted, reason = new.reason,
+  ready_at = new.ready_at, final_rev = new.final_rev, accepted_device = new.accepted_device
 FROM unnest(
-  $1::bigint[], $2::smallint[], $3::smallint[], $4::integer[], $5::integer[], $6::integer[], $7::integer[],
-  $8::integer[], $9::text[], $10::float8[], $11::bigint[], $12::bigint[]
-) AS new (task, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev, provider)
-WHERE job_shards.task = new.task
+  $1::bigint[], $2::integer[], $3::smallint[], $4::smallint[], $5::integer[], $6::integer[], $7::integer[],
+  $8::integer[], $9::integer[], $10::text[], $11::float8[], $12::bigint[], $13::bigint[]
+) AS new (
+  last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev, accepted_device
+)
+WHERE job_shards.last_task = new.last_task
 RETURNING 1
+
+-- name: drop_tasks
+DELETE FROM job_shards WHERE last_task = ANY ($1::bigint[]) RETURNING 1
+
+-- name: hold_grid
+-- One at a time, until it has committed.
+SELECT FROM grid WHERE one FOR UPDATE
 
 -- name: extend_leases
 -- Those that are given up (until is 0) stay so.
@@ -228,17 +248,20 @@ ON CONFLICT (instance) DO UPDATE SET last_tick = excluded.last_tick
 RETURNING 1
 
 -- name: finalise
--- Of one job, from its first to its last task number, at its rev: provisional tasks become final.  `+ 0` keeps the planner
--- off the index of all provisional tasks.
-UPDATE job_shards SET state = 4, final_rev = $3 WHERE task BETWEEN $1 AND $2 AND state + 0 = 3
+-- Of the jobs $1, at their revs $2: provisional tasks become final.  `+ 0` keeps the planner off the index of all
+-- provisional tasks.
+UPDATE job_shards SET state = 4, final_rev = ended.rev
+FROM unnest($1::bigint[], $2::bigint[]) AS ended (job, rev)
+WHERE last_task BETWEEN ended.job << 24 AND (ended.job << 24) + 16777215 AND state + 0 = 3
 
 -- name: cancel_tasks
--- The same: what has not ended (waiting, ready, leased, provisional) is cancelled.
-UPDATE job_shards SET state = 6, open = 0, live = 0, final_rev = $3 WHERE task BETWEEN $1 AND $2 AND state <= 3
+-- Of a job, from its first to its last task number, at its rev: what has not ended (waiting, ready, leased, provisional)
+-- is cancelled.
+UPDATE job_shards SET state = 6, open = 0, live = 0, final_rev = $3 WHERE last_task BETWEEN $1 AND $2 AND state <= 3
 
 -- name: stop_attempts
 -- From the first to the last attempt number of a job: what is live is stopped.
-UPDATE job_attempts SET state = 8 WHERE attempt BETWEEN $1 AND $2 AND state <= 2
+UPDATE job_attempts SET state = 8 WHERE last_attempt BETWEEN $1 AND $2 AND state <= 2
 
 -- name: drop_leases_of_job
 DELETE FROM leases WHERE job = $1

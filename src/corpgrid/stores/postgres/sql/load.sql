@@ -14,7 +14,7 @@ WHERE number IN (
   UNION
   SELECT lease.job FROM devices JOIN leases AS lease ON lease.device = devices.number WHERE devices.id = ANY ($2::text[])
   UNION
-  SELECT attempt.attempt >> 36
+  SELECT attempt.last_attempt >> 36
   FROM devices JOIN job_attempts AS attempt ON attempt.device = devices.number AND attempt.state <= 2
   WHERE devices.id = ANY ($3::text[])
 )
@@ -22,31 +22,45 @@ ORDER BY number FOR UPDATE OF jobs
 
 -- name: lock_ready_jobs
 -- Jobs that seem to have ready tasks, as many as it takes for $1 fresh and $1 tried ones, in the order in which they go;
--- one that somebody else holds is passed over.  Rows are locked as the limit draws them, and no further.
+-- one that somebody else holds is passed over.  A job is locked when it is drawn, and none is drawn beyond the limit.
 WITH fresh AS MATERIALIZED (
-  SELECT jobs.number
-  FROM jobs CROSS JOIN LATERAL (
-    SELECT FROM job_shards AS shard
-    WHERE shard.task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
+  SELECT locked.number
+  FROM (
+    SELECT number, id FROM jobs
+    WHERE state = 'running' AND EXISTS (
+      SELECT FROM job_shards AS shard
+      WHERE shard.last_task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
+        AND shard.open > 0 AND shard.attempts = 0 AND shard.state BETWEEN 1 AND 3
+    )
+    ORDER BY priority DESC, created_at, number
+    LIMIT $1
+    FOR UPDATE OF jobs SKIP LOCKED
+  ) AS locked CROSS JOIN LATERAL (
+    SELECT generate_series(1, least(shard.tasks, $1)) FROM job_shards AS shard
+    WHERE shard.last_task BETWEEN locked.number << 24 AND (locked.number << 24) + 16777215
       AND shard.open > 0 AND shard.attempts = 0 AND shard.state BETWEEN 1 AND 3
     LIMIT $1
   ) AS wanting
-  WHERE jobs.state = 'running'
-  ORDER BY jobs.priority DESC, jobs.created_at, jobs.number
   LIMIT $1
-  FOR UPDATE OF jobs SKIP LOCKED
 ), tried AS MATERIALIZED (
-  SELECT jobs.number
-  FROM jobs CROSS JOIN LATERAL (
-    SELECT FROM job_shards AS shard
-    WHERE shard.task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
+  SELECT locked.number
+  FROM (
+    SELECT number, id FROM jobs
+    WHERE state = 'running' AND EXISTS (
+      SELECT FROM job_shards AS shard
+      WHERE shard.last_task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
+        AND shard.open > 0 AND shard.attempts > 0 AND shard.state BETWEEN 1 AND 3
+    )
+    ORDER BY priority DESC, created_at, number
+    LIMIT $1
+    FOR UPDATE OF jobs SKIP LOCKED
+  ) AS locked CROSS JOIN LATERAL (
+    SELECT generate_series(1, least(shard.tasks, $1)) FROM job_shards AS shard
+    WHERE shard.last_task BETWEEN locked.number << 24 AND (locked.number << 24) + 16777215
       AND shard.open > 0 AND shard.attempts > 0 AND shard.state BETWEEN 1 AND 3
     LIMIT $1
   ) AS wanting
-  WHERE jobs.state = 'running'
-  ORDER BY jobs.priority DESC, jobs.created_at, jobs.number
   LIMIT $1
-  FOR UPDATE OF jobs SKIP LOCKED
 )
 SELECT
   ARRAY(SELECT number FROM (SELECT number, row_number() OVER () AS place FROM fresh) AS placed GROUP BY number ORDER BY min(place)),
@@ -59,13 +73,13 @@ WITH moment AS MATERIALIZED (
 ), swept AS MATERIALIZED (
   (SELECT job FROM leases WHERE until <= (SELECT now FROM moment) ORDER BY until, epoch LIMIT $2)
   UNION ALL
-  (SELECT task >> 24 FROM job_shards WHERE state = 0 AND ready_at <= (SELECT now FROM moment) ORDER BY ready_at, task LIMIT $2)
+  (SELECT last_task >> 24 FROM job_shards WHERE state = 0 AND ready_at <= (SELECT now FROM moment) ORDER BY ready_at, last_task LIMIT $2)
   UNION ALL
   (
-    SELECT shard.task >> 24
+    SELECT shard.last_task >> 24
     FROM devices AS barred JOIN job_shards AS shard ON shard.accepted_device = barred.number AND shard.state = 3
     WHERE barred.state IN ('quarantined', 'revoked')
-    ORDER BY barred.number, shard.task LIMIT $2
+    ORDER BY barred.number, shard.last_task LIMIT $2
   )
   UNION ALL
   (SELECT number FROM jobs WHERE state = 'running' AND unsettled = 0)
@@ -73,7 +87,7 @@ WITH moment AS MATERIALIZED (
 SELECT number FROM jobs WHERE number IN (SELECT job FROM swept) ORDER BY number FOR UPDATE OF jobs SKIP LOCKED
 
 -- name: swept
--- Of the jobs $3: leases that ran out, tasks that are due, tasks of barred devices, and jobs that can close.
+-- Of the jobs $3: leases that ran out, runs of tasks that are due and of barred devices, and jobs that can close.
 WITH moment AS MATERIALIZED (
   SELECT coalesce($1::float8, extract(epoch FROM clock_timestamp())::float8) AS now
 )
@@ -87,15 +101,15 @@ SELECT
     ORDER BY lease.until, lease.epoch
   ),
   ARRAY(
-    SELECT task FROM job_shards
-    WHERE state = 0 AND ready_at <= (SELECT now FROM moment) AND task >> 24 = ANY ($3::bigint[])
-    ORDER BY ready_at, task LIMIT $2
+    SELECT shard FROM job_shards AS shard
+    WHERE state = 0 AND ready_at <= (SELECT now FROM moment) AND last_task >> 24 = ANY ($3::bigint[])
+    ORDER BY ready_at, last_task LIMIT $2
   ),
   ARRAY(
-    SELECT shard.task
+    SELECT shard
     FROM devices AS barred JOIN job_shards AS shard ON shard.accepted_device = barred.number AND shard.state = 3
-    WHERE barred.state IN ('quarantined', 'revoked') AND shard.task >> 24 = ANY ($3::bigint[])
-    ORDER BY barred.number, shard.task LIMIT $2
+    WHERE barred.state IN ('quarantined', 'revoked') AND shard.last_task >> 24 = ANY ($3::bigint[])
+    ORDER BY barred.number, shard.last_task LIMIT $2
   ),
   ARRAY(SELECT number FROM jobs WHERE number = ANY ($3::bigint[]) AND state = 'running' AND unsettled = 0)
 
@@ -107,55 +121,75 @@ SELECT
   unsettled, executions, audits, mismatches, audit_rate, error_bound, reason, bundle
 FROM jobs WHERE number = ANY ($1::bigint[])
 
--- name: live_tasks
--- On which the devices $1 work, and those under the leases $2.
-SELECT attempt.attempt >> 12
+-- name: live_attempts
+-- Runs of those of the devices $1, and of those under the leases $2: the key of the last, and how many.
+SELECT attempt.last_attempt, attempt.tasks
 FROM devices JOIN job_attempts AS attempt ON attempt.device = devices.number AND attempt.state <= 2
 WHERE devices.id = ANY ($1::text[])
 UNION
-SELECT attempt.attempt >> 12
+SELECT attempt.last_attempt, attempt.tasks
 FROM leases AS lease
 JOIN job_attempts AS attempt ON attempt.device = lease.device AND attempt.epoch = lease.epoch AND attempt.state <= 2
 WHERE lease.epoch = ANY ($2::bigint[])
 
 -- name: tasks
--- At most $3 fresh tasks (0) of the jobs $1 and as many tried ones (1) of the jobs $2, in this order; and the tasks $4 (2).
+-- Runs with $3 fresh tasks (0) of the jobs $1 and as many tried ones (1) of the jobs $2, in this order; and those in which
+-- the tasks from $4 to $5 are (2).
 (
   SELECT
-    0, shard.task, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev
-  FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (job, place) CROSS JOIN LATERAL (
-    SELECT * FROM job_shards
-    WHERE task BETWEEN wanted.job << 24 AND (wanted.job << 24) + 16777215
-      AND open > 0 AND attempts = 0 AND state BETWEEN 1 AND 3
-    ORDER BY task LIMIT $3
-  ) AS shard
-  ORDER BY wanted.place, shard.task LIMIT $3
+    0, last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev, accepted_device
+  FROM (
+    SELECT shard.*, sum(shard.tasks) OVER (ORDER BY wanted.place, shard.last_task) - shard.tasks AS before
+    FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (job, place) CROSS JOIN LATERAL (
+      SELECT * FROM job_shards
+      WHERE last_task BETWEEN wanted.job << 24 AND (wanted.job << 24) + 16777215
+        AND open > 0 AND attempts = 0 AND state BETWEEN 1 AND 3
+      ORDER BY last_task LIMIT $3
+    ) AS shard
+    ORDER BY wanted.place, shard.last_task LIMIT $3
+  ) AS counted
+  WHERE before < $3
 )
 UNION ALL
 (
   SELECT
-    1, shard.task, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev
-  FROM unnest($2::bigint[]) WITH ORDINALITY AS wanted (job, place) CROSS JOIN LATERAL (
-    SELECT * FROM job_shards
-    WHERE task BETWEEN wanted.job << 24 AND (wanted.job << 24) + 16777215
-      AND open > 0 AND attempts > 0 AND state BETWEEN 1 AND 3
-    ORDER BY task LIMIT $3
-  ) AS shard
-  ORDER BY wanted.place, shard.task LIMIT $3
+    1, last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev, accepted_device
+  FROM (
+    SELECT shard.*, sum(shard.tasks) OVER (ORDER BY wanted.place, shard.last_task) - shard.tasks AS before
+    FROM unnest($2::bigint[]) WITH ORDINALITY AS wanted (job, place) CROSS JOIN LATERAL (
+      SELECT * FROM job_shards
+      WHERE last_task BETWEEN wanted.job << 24 AND (wanted.job << 24) + 16777215
+        AND open > 0 AND attempts > 0 AND state BETWEEN 1 AND 3
+      ORDER BY last_task LIMIT $3
+    ) AS shard
+    ORDER BY wanted.place, shard.last_task LIMIT $3
+  ) AS counted
+  WHERE before < $3
 )
 UNION ALL
-SELECT 2, task, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev
-FROM unnest($4::bigint[]) AS wanted (key) JOIN job_shards ON task = wanted.key
+SELECT
+  2, last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev, accepted_device
+FROM job_shards WHERE last_task IN (
+  SELECT found.last_task FROM unnest($4::bigint[], $5::bigint[]) AS wanted (first, last) CROSS JOIN LATERAL (
+    SELECT last_task, tasks FROM job_shards WHERE last_task >= wanted.first AND last_task < wanted.last
+    UNION ALL
+    (SELECT last_task, tasks FROM job_shards WHERE last_task >= wanted.last ORDER BY last_task LIMIT 1)
+  ) AS found
+  WHERE found.last_task - found.tasks < wanted.last
+)
 
 -- name: attempts
--- Of the tasks $1, each by number.
+-- The runs in which the attempts from $1 to $2 are.
 SELECT
-  attempt.attempt, attempt.device, owner, site, purpose, epoch, state, batch, position, digest, reason, seconds
-FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (task, place) CROSS JOIN LATERAL (
-  SELECT * FROM job_attempts
-  WHERE job_attempts.attempt BETWEEN wanted.task << 12 AND (wanted.task << 12) + 4095
-  ORDER BY job_attempts.attempt OFFSET 0
-) AS attempt
+  last_attempt, tasks, device, owner, site, purpose, epoch, state, batch, reason, positions, digests, seconds
+FROM job_attempts WHERE last_attempt IN (
+  SELECT found.last_attempt FROM unnest($1::bigint[], $2::bigint[]) AS wanted (first, last) CROSS JOIN LATERAL (
+    SELECT last_attempt, tasks FROM job_attempts WHERE last_attempt >= wanted.first AND last_attempt < wanted.last
+    UNION ALL
+    (SELECT last_attempt, tasks FROM job_attempts WHERE last_attempt >= wanted.last ORDER BY last_attempt LIMIT 1)
+  ) AS found
+  WHERE found.last_attempt - found.tasks < wanted.last
+)
 
 -- name: devices
 -- The devices $1 and $2, which are locked, and the devices $3, which are only looked at; with the version of each row.
@@ -216,7 +250,7 @@ GROUP BY owner
 
 -- name: tainted_jobs
 WITH tainted AS MATERIALIZED (
-  SELECT DISTINCT shard.task >> 24 AS job
+  SELECT DISTINCT shard.last_task >> 24 AS job
   FROM devices AS barred JOIN job_shards AS shard ON shard.accepted_device = barred.number AND shard.state = 3
   WHERE barred.state IN ('quarantined', 'revoked')
 )

@@ -125,15 +125,26 @@ WHERE subject = ?3 AND number > ?1 ORDER BY number LIMIT ?2
 -- name: last_tick
 SELECT last_tick FROM grid
 
+-- Pages of what names digests, above the key ?1.  A row of a job that ended before ?2 is in its page with NULL: a page
+-- costs the same, however many of its rows are old.
+
 -- name: referenced_specs
 -- The table `job_blobs` is not among those that name digests: what is in it is no blob of the blob store.
-SELECT job, spec FROM job_specs WHERE job > ? ORDER BY job LIMIT 100
+SELECT spec.job, iif(job.state = 'running' OR job.finished_at >= ?2, spec.spec, NULL)
+FROM job_specs AS spec CROSS JOIN jobs AS job ON job.number = spec.job
+WHERE spec.job > ?1 ORDER BY spec.job LIMIT 100
 
 -- name: referenced_results
-SELECT attempt, digest FROM job_attempts WHERE attempt > ? ORDER BY attempt LIMIT 10000
+SELECT attempt.attempt, iif(job.state = 'running' OR job.finished_at >= ?2, attempt.digest, NULL)
+FROM job_attempts AS attempt CROSS JOIN jobs AS job ON job.number = attempt.job
+WHERE attempt.attempt > ?1 ORDER BY attempt.attempt LIMIT 10000
 
 -- name: referenced_checkpoints
-SELECT number, blob FROM checkpoints WHERE number > ? ORDER BY number LIMIT 10000
+SELECT checkpoint.number, iif(job.state = 'running' OR job.finished_at >= ?2, checkpoint.blob, NULL)
+FROM checkpoints AS checkpoint CROSS JOIN jobs AS job ON job.number = checkpoint.task >> 24
+WHERE checkpoint.number > ?1 ORDER BY checkpoint.number LIMIT 10000
 
 -- name: referenced_batches
-SELECT number, content FROM result_batches WHERE number > ? ORDER BY number LIMIT 64
+SELECT batch.number, iif(job.state = 'running' OR job.finished_at >= ?2, batch.content, NULL)
+FROM result_batches AS batch CROSS JOIN jobs AS job ON job.number = batch.job
+WHERE batch.number > ?1 ORDER BY batch.number LIMIT 64
