@@ -16,6 +16,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -177,14 +178,27 @@ def test_a_bucket_that_vanishes_and_comes_back(folder: Path, s3: S3Server, tmp_p
     with CloudCompany(folder, s3) as company, company.connect(timeout_seconds=3.0) as grid:
         assert grid.map(square, range(3), verify="none").results() == [0, 1, 4]
         keys = Objects(s3, company)
+        running = grid.submit(nap_and_return_much, 2.0, verify="none")
+        wait_until(lambda: running.status().counts.leased, "it is under way")
+        wait_until(lambda: company.jobs_of("one"), "on its device")
         keys.remove_bucket()
         with pytest.raises(UnavailableError, match=r"the bucket of s3://.* does not exist") as failed:
             send(grid, tmp_path / "big.bin")
         assert failed.value.exit_code == 5
         assert "On the scheduler: Create the bucket" in failed.value.remedy
+        told = company.log(SCHEDULER).count("does not exist")
+        wait_until(lambda: company.log(SCHEDULER).count("does not exist") > told, "a result has nowhere to go")
+        assert running.status().state is JobState.RUNNING
         keys.make_bucket()
+        assert len(running.result()) == MIB
+        assert running.status().executions == 1, "it was not run again"
         assert send(grid, tmp_path / "big.bin").result() == MIB
         assert "Traceback" not in company.log(SCHEDULER)
+
+
+def nap_and_return_much(seconds: float) -> bytes:
+    time.sleep(seconds)
+    return os.urandom(1 << 20)
 
 
 def input_bytes(_item: int) -> int:

@@ -34,7 +34,7 @@ GATHERS = (
 )
 GOES_ON = (
     "with grid:\n"
-    "    try:\n        for result in grid.map(slow, range(9)):\n            print(result, flush=True)\n"
+    "    try:\n        for result in grid.map(slow, range(3)):\n            print(result, flush=True)\n"
     "    except KeyboardInterrupt:\n        print(grid.submit(abs, -3).result(), flush=True)\n"
 )
 FORGETS = "print(grid.submit(abs, -3).result(), flush=True)\nsys.exit(7)\n"

@@ -16,12 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import asyncpg
 import pytest
 
 from corpgrid.compose.store_check import check_store
-from corpgrid.config import load_config
+from corpgrid.config import SchedulerConfig, load_config
 from corpgrid.domain.job import JobState
 from corpgrid.errors import ConfigError, CorpGridError
+from corpgrid.stores.postgres.schema import migrate
 from corpgrid.stores.postgres.store import PostgresStore
 from corpgrid.stores.statements import migrations
 from tests.contracts.store_rows import FakeClock, settings
@@ -104,8 +106,6 @@ def places() -> Iterator[dict[str, object]]:
 
 
 async def made_newer(dsn: str) -> None:
-    import asyncpg
-
     await (await PostgresStore.open(dsn, settings(FakeClock()))).close()
     connection = await asyncpg.connect(dsn)
     newer = len(migrations("postgres")) + 1
@@ -167,6 +167,26 @@ def corpgrid(folder: Path, store: str, *words: str, **more: object) -> subproces
         timeout=90,
         check=False,
     )
+
+
+async def test_what_only_has_to_be_made_or_migrated_is_no_fault(tmp_path: Path) -> None:
+    """``corpgrid doctor`` says so, and what to do."""
+    dsn = new_dsn()
+    connection = await asyncpg.connect(dsn)
+    try:
+        for steps, detail, remedy in (
+            (0, "is empty", "`corpgrid scheduler run`"),
+            (1, "older schema", "`corpgrid scheduler migrate`"),
+            (len(migrations("postgres")), "grid ", ""),
+        ):
+            if steps:
+                await migrate(connection, "place", steps=migrations("postgres")[:steps])
+            found = await check_store(SchedulerConfig(folder=tmp_path, store=dsn))
+            assert detail in found.detail
+            assert found.remedy.startswith(remedy)
+            assert bool(found.remedy) is bool(remedy)
+    finally:
+        await connection.close()
 
 
 # -- whose database it is
@@ -267,8 +287,6 @@ def with_clock_off_by(seconds: int) -> str:
 
 
 async def longest_lease(dsn: str) -> float:
-    import asyncpg
-
     connection = await asyncpg.connect(dsn)
     try:
         now = "extract(epoch FROM clock_timestamp())"

@@ -2,6 +2,7 @@
 
 * A worker serves one job, and after it those that share its trust (``PreparedJob.runner_key``); when the queue offers
   another, it is closed while a new one starts.
+* Jobs take turns of ``_TURN_SECONDS`` where several have tasks here: a task of one never waits for all of another's.
 * Short tasks are handed over by the hundred, the next ones while the last still run; long ones one at a time.
 * Nothing is started while the host forbids work; what a killed worker had not started goes back to the queue.
 * Whatever goes wrong with one job, a bug of CorpGrid included, ends that job's tasks here with a reason, and nothing
@@ -45,6 +46,7 @@ _Attempt = tuple[int, int]
 """Index and attempt of a task."""
 _NO_BLOB = Digest(b"")
 _AGAIN_SECONDS = 1.0
+_TURN_SECONDS = 1.0
 _LOGGED_CHARACTERS = 500
 
 
@@ -70,6 +72,7 @@ class Slot:
         self._storage = storage
         self._idle_seconds = idle_seconds
         self._job: JobId | None = None
+        self._turn_until = 0.0
         self._closing: set[asyncio.Task[None]] = set()
         self._staged = 0
         self._told = ""
@@ -92,7 +95,7 @@ class Slot:
             self.worker.kill()
 
     async def _next_job(self, work_came: asyncio.Condition) -> JobId | None:
-        """A job with queued tasks, the warm one first; None when nothing came for a while."""
+        """A job with queued tasks, the warm one until its turn is over; None when nothing came for a while."""
         async with work_came:
             try:
                 async with asyncio.timeout(self._idle_seconds if self.worker is not None else None):
@@ -100,7 +103,14 @@ class Slot:
             except TimeoutError:
                 return None
         jobs = self._session.queue.jobs()
-        return self._job if self._job in jobs else jobs[0]
+        if self._job in jobs and not self._turn_over(self._job):
+            return self._job
+        self._turn_until = time.monotonic() + _TURN_SECONDS
+        return next((job for job in jobs if job != self._job), jobs[0])
+
+    def _turn_over(self, job: JobId | None) -> bool:
+        """Whether another job's tasks have waited for this one's long enough."""
+        return time.monotonic() >= self._turn_until and any(other != job for other in self._session.queue.jobs())
 
     def _has_work(self) -> bool:
         return self._session.may_run and bool(self._session.queue.jobs())
@@ -175,6 +185,8 @@ class Slot:
         queue, alone = self._session.queue, prepared.spec.isolation is Isolation.TASK
         most = 1 if alone else queue.chunk(prepared.job)
         if not (self._session.may_run and worker.alive and len(running) <= (0 if alone else most // 2)):
+            return
+        if self._turn_over(prepared.job):
             return
         taken = queue.take(prepared.job, most)
         if not taken:

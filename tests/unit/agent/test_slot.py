@@ -78,6 +78,17 @@ async def test_arguments_that_cannot_be_had_end_their_tasks_and_the_slot_goes_on
     assert values(await device.ended(good, 1)) == [14]
 
 
+async def test_a_task_does_not_wait_for_all_tasks_of_another_job(device: Device, monkeypatch):
+    monkeypatch.setattr(slot_module, "_TURN_SECONDS", 0.1)
+    slow, quick = device.job(nap, [0.05] * 40), device.job(double, [7])
+    await device.grant(slow, *range(40))
+    await device.ended(slow, 1)
+    await device.grant(quick, 0)
+    assert values(await device.ended(quick, 1)) == [14]
+    assert slow in device.session.queue.jobs()
+    assert values(await device.ended(slow, 40)) == [0.05] * 40
+
+
 async def test_a_job_without_its_specification_is_refused(device: Device):
     job = JobId("job_unknown")
     await device.grant(job, 0)
