@@ -23,12 +23,13 @@ def test_json_comes_last():
 
 def test_a_violation_says_how_to_see_it_again(monkeypatch):
     monkeypatch.setattr(admin, "initial_copies", lambda _policy: 2)
-    done = CliRunner().invoke(cli, ["sim", "--scenario", "calm", "--seed", "3", *SMALL, "--json"])
+    sizes = [*SMALL, "--schedulers", "2", "--wire"]
+    done = CliRunner().invoke(cli, ["sim", "--scenario", "calm", "--seed", "3", *sizes, "--json"])
     assert done.exit_code == 1
     assert json.loads(done.stdout.splitlines()[-1])["violations"]
     assert "VIOLATION V1" in done.stderr
     assert done.stderr.splitlines()[-1] == (
-        "play it again: corpgrid sim --scenario calm --seed 3 --hours 0.05 --devices 4 --tasks 30"
+        "play it again: corpgrid sim --scenario calm --seed 3 --hours 0.05 --devices 4 --tasks 30 --schedulers 2 --wire"
     )
 
 

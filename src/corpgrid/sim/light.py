@@ -109,14 +109,16 @@ class LightCalls:
     def _deliver(self) -> None:
         replies, self._replies = self._replies, []
         for call, reply in replies:
-            self._tell(call, reply)
+            if call.wire.caller not in self._network.deaf:
+                self._tell(call, reply)
 
     def _end_all(self, calls: list[_Call]) -> None:
+        """Nobody need tell a caller that it has waited for long enough."""
         for call in calls:
             self._tell(call, None)
 
     def _tell(self, call: _Call, reply: Reply | None) -> None:
-        if not call.over and call.wire.caller not in self._network.deaf:
+        if not call.over:
             self._loop.run_in(call.wire.process, call.end, reply)
 
 
