@@ -56,7 +56,7 @@ class OneByOne(Endless):
         self._comes_back(request)
         await self._back.wait()
         self._back.clear()
-        job, envelope, blobs = next(self.jobs)
+        job, envelope, blobs = next(self.jobs, None) or await asyncio.Future()
         self.epoch += 1
         grant = Grant(Epoch(self.epoch), job, (GrantedTask(0, 0),), 60.0)
         reply: PollReply = self._came(methods.POLL_JOBS, PollReply(grants=(grant,), specs={job: envelope}, blobs=blobs))

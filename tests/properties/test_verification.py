@@ -277,18 +277,6 @@ def test_results_that_differ_are_no_failures():
     assert race.verdict.final
 
 
-@given(st.booleans())
-def test_an_answer_after_a_rejected_one_is_always_audited(caught):
-    """Whose friend was caught may have asked for the work on purpose, and knows which lie to repeat."""
-    first = Attempt(JOB, 0, 0, DeviceId("a"), OwnerId("a"), SiteId("s"), Purpose.PRIMARY, Epoch(1))
-    state = AttemptState.REJECTED if caught else AttemptState.STOPPED
-    again = Attempt(JOB, 0, 1, DeviceId("b"), OwnerId("b"), SiteId("s"), Purpose.PRIMARY, Epoch(2))
-    attempts = [first._replace(state=state), again._replace(state=AttemptState.RETURNED, digest=Digest(TRUTH))]
-    given_ = PLAIN._replace(audit_due=lambda _: False)
-    verdict = judge(VerifyPolicy(), Limits(), attempts, copies_out=0, given=given_)
-    assert verdict == Verdict(accepted=1, want=int(caught), purpose=Purpose.AUDIT)
-
-
 @given(st.permutations(range(4)), st.sampled_from([VerifyMode.AUDIT, VerifyMode.QUORUM]))
 def test_the_order_of_replies_does_not_matter(order, mode):
     answers = [TRUTH, b"lie one", b"lie two", TRUTH]

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+from corpgrid.agent.bell import Bell
 from corpgrid.agent.jobs import PreparedJob
 from corpgrid.agent.outputs import collect
 from corpgrid.agent.progress import Finished, RunnerTask
@@ -77,7 +78,7 @@ class Slot:
         self._staged = 0
         self._told = ""
 
-    async def run(self, work_came: asyncio.Condition, finished: Callable[[JobId, Sequence[Item]], None]) -> None:
+    async def run(self, work_came: Bell, finished: Callable[[JobId, Sequence[Item]], None]) -> None:
         """Take tasks as they come, and report how they ended."""
         try:
             while True:
@@ -94,14 +95,14 @@ class Slot:
         if self.worker is not None:
             self.worker.kill()
 
-    async def _next_job(self, work_came: asyncio.Condition) -> JobId | None:
+    async def _next_job(self, work_came: Bell) -> JobId | None:
         """A job with queued tasks, the warm one until its turn is over; None when nothing came for a while."""
-        async with work_came:
-            try:
-                async with asyncio.timeout(self._idle_seconds if self.worker is not None else None):
-                    await work_came.wait_for(self._has_work)
-            except TimeoutError:
-                return None
+        try:
+            async with asyncio.timeout(self._idle_seconds if self.worker is not None else None):
+                while not self._has_work():
+                    await work_came.heard()
+        except TimeoutError:
+            return None
         jobs = self._session.queue.jobs()
         if self._job in jobs and not self._turn_over(self._job):
             return self._job

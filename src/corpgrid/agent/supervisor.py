@@ -12,6 +12,7 @@ import logging
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
+from corpgrid.agent.bell import Bell
 from corpgrid.agent.host_watch import HostWatch
 from corpgrid.agent.instructions import Beat, Freeze, Instruction, LearnSpecs, Poll, Register, StopRunners, Submit, Thaw
 from corpgrid.agent.requests import Requests
@@ -46,7 +47,7 @@ class Supervisor:
         self._watch = watch
         self._slots = slots
         self._clock = clock
-        self._work_came = asyncio.Condition()
+        self._work_came = Bell()
         self._due = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -123,7 +124,7 @@ class Supervisor:
                     self._runners.kill(jobs)
         self._tell_of_orders()
         if self._session.queue.jobs() and self._session.may_run:
-            self._spawn(self._tell_slots())
+            self._work_came.ring()
         self._due.set()
 
     def _tell_of_orders(self) -> None:
@@ -131,10 +132,6 @@ class Supervisor:
         if self._session.message != self._told:
             self._told = self._session.message
             log.info("the scheduler says: %s", self._told or "go on")
-
-    async def _tell_slots(self) -> None:
-        async with self._work_came:
-            self._work_came.notify_all()
 
     async def _ask(self, request: Register | Poll | Submit | Beat) -> None:
         self._carry_out(await self._requests.carry_out(request, self._runners.known_jobs()))

@@ -183,7 +183,7 @@ class Worker:
             self._write("stop")
             await asyncio.wait({self._exit}, timeout=STOP_SECONDS)
         self.kill()
-        await self._life
+        await asyncio.shield(self._life)  # whoever stops waiting for its end does not keep it from ending
 
     # -- what the runner does
 

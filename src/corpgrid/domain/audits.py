@@ -1,5 +1,7 @@
 """Which first results somebody else computes again: all of a device on probation, then those that a keyed coin names.
 
+The coin names more of those that come in the place of a rejected result.
+
 A device is on probation for a bundle until it committed so many results for it in its present shape; a change of the
 shape starts probation again.
 """
@@ -9,13 +11,16 @@ from __future__ import annotations
 from collections import defaultdict
 from hashlib import blake2b
 
-from corpgrid.domain.attempt import Attempt
+from corpgrid.domain.attempt import Attempt, AttemptState
 from corpgrid.domain.device import Facts
 from corpgrid.domain.draft import Draft
 from corpgrid.domain.effects import Standing
 from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.rules import GridRules
 from corpgrid.domain.verification import DRAWS, keyed_draws
+
+DOUBTED_RATE = 0.3
+"""Least share of audits among results of tasks of which another result was rejected."""
 
 
 class Audits:
@@ -34,7 +39,12 @@ class Audits:
         if mark not in self._committed and self._on_probation(attempt.device, bundle):
             return True
         self._committed[mark] += 1
-        return self._draw(attempt) < rate
+        return self._draw(attempt) < (max(rate, DOUBTED_RATE) if self._doubted(attempt) else rate)
+
+    def _doubted(self, attempt: Attempt) -> bool:
+        """Whether another result of the task was rejected: a friend of its device may have waited to repeat the lie."""
+        rows = self.draft.attempts((attempt.job, attempt.index))
+        return any(row.state is AttemptState.REJECTED for row in rows)
 
     def spares(self, attempt: Attempt, bundle: Digest, rate: float) -> bool:
         """The same the other way round, but only for devices that ``due`` met beyond probation; counted if true."""

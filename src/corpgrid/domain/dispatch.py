@@ -18,6 +18,7 @@ from typing import NamedTuple
 from corpgrid.domain.attempt import LIVE, UNDELIVERED, Attempt, AttemptState, Lease
 from corpgrid.domain.device import Device, DeviceState
 from corpgrid.domain.draft import Draft
+from corpgrid.domain.effects import OwnerPresence
 from corpgrid.domain.events import Polled
 from corpgrid.domain.ids import DeviceId, Epoch, JobId, OwnerId, SiteId, TaskKey
 from corpgrid.domain.job import JobState, Purpose, Task, TaskState, VerifyMode
@@ -123,7 +124,7 @@ def _groups(draft: Draft, rules: GridRules, *, most: int) -> dict[_Group, list[T
     """Tasks that want a device, by who may take them."""
     groups: dict[_Group, list[Task]] = {}
     fresh: dict[JobId, list[Task]] = {}
-    present = -1  # counted when it is asked for: most ticks offer nothing that was tried before
+    present: OwnerPresence | None = None  # counted when it is asked for: most ticks offer nothing that was tried
     for key in draft.ready(most):
         task = draft.task(key)
         if task is None or task.open == 0 or task.state not in _PLACEABLE:
@@ -134,8 +135,7 @@ def _groups(draft: Draft, rules: GridRules, *, most: int) -> dict[_Group, list[T
         elif (job := draft.job(task.job)) is None or job.state is not JobState.RUNNING:
             continue
         elif task.attempts:
-            if present < 0:
-                present = sum(presence.active for presence in draft.view.owners.values())
+            present = present or _present(draft)
             groups.setdefault(_group_of(draft, task, present, rules), []).append(task)
         else:
             trusted_only = draft.spec(job.id).verify.mode is VerifyMode.TRUSTED
@@ -145,7 +145,13 @@ def _groups(draft: Draft, rules: GridRules, *, most: int) -> dict[_Group, list[T
     return groups
 
 
-def _group_of(draft: Draft, task: Task, present: int, rules: GridRules) -> _Group:
+def _present(draft: Draft) -> OwnerPresence:
+    """How many devices there are, of all owners."""
+    owners = draft.view.owners.values()
+    return OwnerPresence(sum(there.active for there in owners), sum(there.trusted for there in owners))
+
+
+def _group_of(draft: Draft, task: Task, present: OwnerPresence, rules: GridRules) -> _Group:
     """Who may take a task that was tried: nobody whose owner has a copy, and rather nobody on whom it failed."""
     attempts = draft.attempts((task.job, task.index))
     copies = [attempt for attempt in attempts if attempt.state in _DONE or attempt.state in LIVE]
@@ -156,18 +162,27 @@ def _group_of(draft: Draft, task: Task, present: int, rules: GridRules) -> _Grou
     devices = frozenset(attempt.device for attempt in copies)
     rows = [row for row in map(draft.device, devices) if row is not None]
     gpus = [gpu for row in rows for gpu in row.facts.gpus]
-    faulty = devices | {attempt.device for attempt in attempts if attempt.state in _FAULTY} | _never_bring(attempts)
+    require_trusted = (task.purpose is Purpose.ARBITER and bool(settled_by_trusted)) or (
+        draft.spec(task.job).verify.mode is VerifyMode.TRUSTED
+    )
+    faulty = {attempt.device for attempt in attempts if attempt.state in _FAULTY} | _never_bring(attempts)
+    # Those count whom nothing else excludes: if it failed on all of them, one of them has to try again.
+    could = {attempt.device for attempt in attempts if attempt.owner not in owners}
+    if require_trusted:
+        could = {device for device in could if _trusted(draft, device)}
+    others = [draft.view.owners[owner] for owner in owners if owner in draft.view.owners]
+    there = present.trusted if require_trusted else present.active
+    there -= sum(other.trusted if require_trusted else other.active for other in others)
     return _Group(
         job=task.job,
         purpose=task.purpose,
         excluded_owners=owners,
-        excluded_devices=faulty if len(faulty) < present else devices,
+        excluded_devices=devices | faulty if len(faulty & could) < there else devices,
         placed_sites=frozenset(attempt.site for attempt in copies),
         placed_backends=frozenset(gpu.backend for gpu in gpus),
         placed_drivers=frozenset(gpu.driver for gpu in gpus),
         prefer_trusted=task.purpose is Purpose.ARBITER or _audit_by_trusted(task, rules),
-        require_trusted=(task.purpose is Purpose.ARBITER and bool(settled_by_trusted))
-        or draft.spec(task.job).verify.mode is VerifyMode.TRUSTED,
+        require_trusted=require_trusted,
     )
 
 

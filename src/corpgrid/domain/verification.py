@@ -6,8 +6,7 @@ which order they came.  It knows nothing of leases or rows; ``domain.intake`` ca
 * **none, trusted**: the first result stands.
 * **audit** (the default): the first result is *committed*; only then is it decided, by a keyed coin that no device can
   foresee, whether somebody of another owner does the task again.  If the two agree the result is final.  If not, more
-  copies are run until two agree; whoever is not among those who agree has lied, or is broken.  Where a result was
-  rejected before, the next one is audited whatever the coin says: a friend of the liar may have known to ask for it.
+  copies are run until two agree; whoever is not among those who agree has lied, or is broken.
 * **quorum**: a canonical result matches at least ``min_copies // 2 + 1`` copies; no reply is not an error.
 * **tiers**: the number of copies follows the reputation of the device that answered first; a majority of them decides.
 
@@ -97,8 +96,7 @@ def judge(
         given: the rest of what must be known.
     """
     valid = [attempt for attempt in attempts if attempt.state in _VALID]
-    doubted = any(attempt.state is AttemptState.REJECTED for attempt in attempts)
-    verdict = _judge_results(policy, valid, copies_out, given, doubted=doubted)
+    verdict = _judge_results(policy, valid, copies_out, given)
     if verdict.final or not verdict.want:
         return verdict
     left = _copies_left(policy, attempts, copies_out)
@@ -118,13 +116,10 @@ def unchecked(policy: VerifyPolicy, attempt: Attempt, given: Circumstances) -> V
     """
     if policy.mode in _COMPARING:
         return None
-    return _judge_results(policy, [attempt], 0, given._replace(audit_due=lambda _: False), doubted=False)
+    return _judge_results(policy, [attempt], 0, given._replace(audit_due=lambda _: False))
 
 
-def _judge_results(
-    policy: VerifyPolicy, valid: list[Attempt], copies_out: int, given: Circumstances, *, doubted: bool
-) -> Verdict:
-    """The verdict on the results that are there; ``doubted``: another was rejected before."""
+def _judge_results(policy: VerifyPolicy, valid: list[Attempt], copies_out: int, given: Circumstances) -> Verdict:
     if not valid:
         wanted = initial_copies(policy) if policy.mode is VerifyMode.QUORUM else 1
         return Verdict(want=max(wanted - copies_out, 0))
@@ -132,7 +127,7 @@ def _judge_results(
         case VerifyMode.NONE | VerifyMode.TRUSTED:
             return Verdict(accepted=valid[0].number, final=True)
         case VerifyMode.AUDIT:
-            return _judge_audit(valid, copies_out, given, doubted=doubted)
+            return _judge_audit(valid, copies_out, given)
         case VerifyMode.QUORUM:
             matches = policy.min_copies // 2 + 1
             return _judge_majority(valid, copies_out, given, wanted=policy.target_copies, matches=matches)
@@ -141,20 +136,20 @@ def _judge_results(
             return _judge_majority(valid, copies_out, given, wanted=wanted, matches=wanted // 2 + 1)
 
 
-def _judge_audit(valid: list[Attempt], copies_out: int, given: Circumstances, *, doubted: bool) -> Verdict:
+def _judge_audit(valid: list[Attempt], copies_out: int, given: Circumstances) -> Verdict:
     if len(valid) == 1:
-        return _commit(valid[0], copies_out, given, doubted=doubted)
+        return _commit(valid[0], copies_out, given)
     agreed = largest_agreement(valid, given)
     if len(agreed) >= AGREE_MIN:
         return Verdict(accepted=agreed[0], final=True, winners=agreed, losers=_others(valid, agreed))
     return Verdict(accepted=valid[0].number, want=0 if copies_out else 1, purpose=Purpose.ARBITER)
 
 
-def _commit(attempt: Attempt, copies_out: int, given: Circumstances, *, doubted: bool) -> Verdict:
+def _commit(attempt: Attempt, copies_out: int, given: Circumstances) -> Verdict:
     """One result is there: final at once, or provisional with or without an audit."""
     if given.trusted(attempt.device) and given.alone(attempt):
         return Verdict(accepted=attempt.number, final=True)
-    due = attempt.state is AttemptState.ACCEPTED or given.audit_due(attempt) or doubted
+    due = attempt.state is AttemptState.ACCEPTED or given.audit_due(attempt)
     return Verdict(accepted=attempt.number, want=1 if due and not copies_out else 0, purpose=Purpose.AUDIT)
 
 

@@ -111,6 +111,7 @@ class Grid:
         )
         self._sender = Sender(self._connection.api, SystemClock())
         self._packages: dict[object, Package] = {}
+        self._request: Request | None = None
         self._executors: WeakSet[GridExecutor] = WeakSet()
 
     def __enter__(self) -> Self:
@@ -285,7 +286,7 @@ class Grid:
     # -- inside
 
     def _map(self, function: Callable[..., T], items: Iterable[Any], options: Options, *, called: str) -> Job[T]:
-        request = make_request(options, self._config, name=called)
+        request = self._request = make_request(options, self._config, name=called, known=self._request)
         key = self._signing_key()
         package = self._pack(function, called, options.get("packages"), request.requirements, key)
         return self._send(package, encode_items(items, provided=package.modules), request, key)

@@ -206,7 +206,7 @@ def local_by_value(*, apart: frozenset[str] = frozenset()) -> Iterator[None]:
     """Within it, cloudpickle takes the caller's own modules by value, but for those in the packages ``apart``."""
     with _REGISTRY:
         known = cloudpickle.list_registry_pickle_by_value()
-        names = [name for name in _local_names(frozenset(sys.modules)) if name.partition(".")[0] not in apart]
+        names = [name for name in _local_names(tuple(sys.modules)) if name.partition(".")[0] not in apart]
         registered = [sys.modules[name] for name in names if name not in known]
         for module in registered:
             cloudpickle.register_pickle_by_value(module)
@@ -218,7 +218,7 @@ def local_by_value(*, apart: frozenset[str] = frozenset()) -> Iterator[None]:
 
 
 @functools.lru_cache(maxsize=1)
-def _local_names(names: frozenset[str]) -> tuple[str, ...]:
+def _local_names(names: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the loaded modules that are the caller's own; looked at again when another was loaded."""
     return tuple(name for name in names if is_local(sys.modules[name]) and sys.modules[name].__name__ == name)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import cloudpickle
 
+from corpgrid.agent.bell import Bell
 from corpgrid.agent.environment import Environments
 from corpgrid.agent.jobs import Jobs
 from corpgrid.agent.runners import Interpreter, RunnerPool
@@ -92,7 +93,7 @@ class Device:
         )
         storage = Storage(put=self.blobs.put_blob, put_file=self.blobs.put_blob_file, staging=folder / "staging")
         self.slot = Slot(0, self.session, self.pool, storage, idle_seconds=60.0)
-        self._came = asyncio.Condition()
+        self._came = Bell()
         self._changed = asyncio.Event()
         self._epoch = 0
 
@@ -137,8 +138,7 @@ class Device:
         self._epoch += 1
         tasks = tuple(GrantedTask(index, 0) for index in indexes)
         self.session.polled(PollReply(grants=(Grant(Epoch(self._epoch), job, tasks, 60.0),)), now=0.0)
-        async with self._came:
-            self._came.notify_all()
+        self._came.ring()
         return Epoch(self._epoch)
 
     async def ended(self, job: JobId, count: int) -> list[Item]:

@@ -58,6 +58,20 @@ async def test_a_start_that_is_given_up_leaves_no_process(bench: Bench, monkeypa
     assert (await started[0].wait()).reason == "signal"
 
 
+@pytest.mark.parametrize("turns", range(4))
+async def test_a_close_that_is_given_up_can_be_done_again(bench: Bench, turns: int):
+    worker = await bench.loaded(lambda x: x)
+    worker.kill()
+    closing = asyncio.create_task(worker.close())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    await worker.close()
+    assert worker.not_started == []
+    assert await worker.next_batch() == []
+
+
 async def test_more_tasks_than_fit_in_one_frame(bench: Bench):
     worker = await bench.loaded(lambda x: x)
     found = await finish(worker, *range(25_000))

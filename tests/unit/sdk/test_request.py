@@ -10,7 +10,7 @@ import pytest
 from corpgrid.config import ClientConfig
 from corpgrid.domain.job import Isolation, Limits, Requirements, VerifyMode, VerifyPolicy
 from corpgrid.errors import JobFileError, UsageError
-from corpgrid.sdk.request import Options, make_request
+from corpgrid.sdk.request import Options, Request, make_request
 
 CONFIG = ClientConfig(tenant="research", job_days=2.0)
 
@@ -74,3 +74,21 @@ def test_what_is_out_of_range_is_refused(options: Any, said: str) -> None:
     with pytest.raises(JobFileError) as caught:
         make_request(options, CONFIG, name="square")
     assert said in str(caught.value)
+
+
+def test_only_what_is_like_the_last_one_goes_unchecked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checked: list[Request] = []
+    monkeypatch.setattr(Request, "check", lambda request: checked.append(request))  # noqa: PLW0108 - a method
+    known = make_request({"priority": 7}, CONFIG, name="square")
+    assert make_request({"priority": 7}, CONFIG, name="square", known=known) == known
+    assert checked == [known]
+    others = [
+        make_request({"priority": 8}, CONFIG, name="square", known=known),
+        make_request({"priority": 7}, CONFIG, name="cube", known=known),
+        make_request({"priority": 7, "limits": Limits(processes=1)}, CONFIG, name="square", known=known),
+    ]
+    assert checked == [known, *others]
+    inputs = Options(inputs={"data.csv": tmp_path / "data.csv"})
+    with_file = make_request(inputs, CONFIG, name="square")
+    make_request(inputs, CONFIG, name="square", known=with_file)
+    assert checked[len(others) + 1 :] == [with_file, with_file], "a file may have gone since"
