@@ -10,6 +10,7 @@ from corpgrid.domain.events import DeviceSet, Heartbeat, Swept
 from corpgrid.domain.job import Limits, VerifyMode
 from corpgrid.sim.report import simulate
 from corpgrid.sim.scenarios import scenario
+from corpgrid.sim.world import World as SimWorld
 from corpgrid.stores.memory import MemoryStore
 from corpgrid.stores.settings import StoreSettings
 from tests.properties.grid_world import Actor, Clock, World
@@ -106,3 +107,18 @@ def test_a_forger_holds_up_no_task_for_ever():
     faulty = replace(base.jobs[0], faulty=1.0, limits=Limits(max_attempts=4))
     report = simulate(replace(base, jobs=(faulty,)), 1)
     assert report.violations == ()
+
+
+def test_devices_that_were_deaf_for_long_are_asked_again_when_nobody_else_is_left():
+    """Partition, seed 18: all whom a result's owner left to audit it had been deaf thrice, and were asked no more.
+
+    The one device that had not been was of that owner, and so was counted as somebody who could still take it.
+    """
+    world = SimWorld(scenario("calm", hours=0.3, devices=4, tasks=8, schedulers=2), 1)
+    deaf = {machine.model.name for machine in world.machines if machine.model.owner != "owner-0"}
+    assert len(world.machines) - len(deaf) == 2
+    world.loop.call_later(11.0, world.network.deaf.update, deaf)
+    world.loop.call_later(311.0, world.network.deaf.clear)
+    world.run()
+    assert world.violations == []
+    assert world.people[0].outcome.accepted == 8

@@ -28,6 +28,7 @@ _SCENARIOS = ("calm", "liars", "forger", "laptops", "storm", "partition", "every
 @click.option("--devices", default=12, show_default=True, help="Computers, the operator's own included.")
 @click.option("--tasks", default=300, show_default=True, help="Tasks of all jobs together, about.")
 @click.option("--schedulers", default=0, help="How many share one store; 0: as many as the scenario has.")
+@click.option("--heartbeat", default=0.0, help="Seconds between two heartbeats; 0: as agents are told by default.")
 @click.option("--wire", is_flag=True, help="Encode and decode every message, light ones too.")
 @output_options
 def sim(  # noqa: PLR0913 - its options
@@ -40,15 +41,26 @@ def sim(  # noqa: PLR0913 - its options
     devices: int,
     tasks: int,
     schedulers: int,
+    heartbeat: float,
     wire: bool,
 ) -> None:
     """Live through a scenario: production schedulers and agents, virtual time, faults from a seed."""
     from corpgrid.sim.report import simulate, total  # noqa: PLC0415 - the whole grid; `--help` must not wait for it
     from corpgrid.sim.scenarios import scenario  # noqa: PLC0415 - as above
 
-    chosen = scenario(name, hours=hours, devices=devices, tasks=tasks, schedulers=schedulers, wire=wire)
+    chosen = scenario(
+        name,
+        hours=hours,
+        devices=devices,
+        tasks=tasks,
+        schedulers=schedulers,
+        heartbeat_seconds=heartbeat,
+        wire=wire,
+    )
     again = f"--hours {hours:g} --devices {devices} --tasks {tasks}"
-    again += (f" --schedulers {schedulers}" if schedulers else "") + (" --wire" if wire else "")
+    again += f" --schedulers {schedulers}" if schedulers else ""
+    again += f" --heartbeat {heartbeat:g}" if heartbeat else ""
+    again += " --wire" if wire else ""
     reports = []
     for number in range(seed, seed + seeds):
         reports.append(simulate(chosen, number))

@@ -165,25 +165,40 @@ def _group_of(draft: Draft, task: Task, present: OwnerPresence, rules: GridRules
     require_trusted = (task.purpose is Purpose.ARBITER and bool(settled_by_trusted)) or (
         draft.spec(task.job).verify.mode is VerifyMode.TRUSTED
     )
-    faulty = {attempt.device for attempt in attempts if attempt.state in _FAULTY} | _never_bring(attempts)
-    # Those count whom nothing else excludes: if it failed on all of them, one of them has to try again.
-    could = {attempt.device for attempt in attempts if attempt.owner not in owners}
-    if require_trusted:
-        could = {device for device in could if _trusted(draft, device)}
-    others = [draft.view.owners[owner] for owner in owners if owner in draft.view.owners]
-    there = present.trusted if require_trusted else present.active
-    there -= sum(other.trusted if require_trusted else other.active for other in others)
     return _Group(
         job=task.job,
         purpose=task.purpose,
         excluded_owners=owners,
-        excluded_devices=devices | faulty if len(faulty & could) < there else devices,
+        excluded_devices=devices | _failing(draft, attempts, owners, present, require_trusted=require_trusted),
         placed_sites=frozenset(attempt.site for attempt in copies),
         placed_backends=frozenset(gpu.backend for gpu in gpus),
         placed_drivers=frozenset(gpu.driver for gpu in gpus),
         prefer_trusted=task.purpose is Purpose.ARBITER or _audit_by_trusted(task, rules),
         require_trusted=require_trusted,
     )
+
+
+def _failing(
+    draft: Draft,
+    attempts: Sequence[Attempt],
+    owners: frozenset[OwnerId],
+    present: OwnerPresence,
+    *,
+    require_trusted: bool,
+) -> set[DeviceId]:
+    """Devices on which a task fails; none if it fails on all who may still take it: one of them has to try again.
+
+    Those may not whose owner is among ``owners``, or who are not trusted where that is wanted.
+    """
+    failing = {attempt.device for attempt in attempts if attempt.state in _FAULTY} | _never_bring(attempts)
+    could = {attempt.device for attempt in attempts if attempt.owner not in owners}
+    barred = [draft.view.owners[owner] for owner in owners if owner in draft.view.owners]
+    if require_trusted:
+        could = {device for device in could if _trusted(draft, device)}
+        there = present.trusted - sum(other.trusted for other in barred)
+    else:
+        there = present.active - sum(other.active for other in barred)
+    return failing if len(failing & could) < there else set()
 
 
 def _never_bring(attempts: Sequence[Attempt]) -> set[DeviceId]:

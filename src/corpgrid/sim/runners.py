@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Protocol
 
+from corpgrid.agent.bell import Bell
 from corpgrid.agent.queue import HeldTask
 from corpgrid.agent.session import Session
 from corpgrid.domain.ids import Digest, JobId
@@ -235,11 +236,11 @@ class SimSlot:
         self._clock = clock
         self._noise = rng.uniform(-1e-9, 1e-9)
 
-    async def run(self, work_came: asyncio.Condition, finished: Callable[[JobId, Sequence[Item]], None]) -> None:
+    async def run(self, work_came: Bell, finished: Callable[[JobId, Sequence[Item]], None]) -> None:
         """Take tasks as they come, and report how they ended."""
         while True:
-            async with work_came:
-                await work_came.wait_for(self._has_work)
+            while not self._has_work():
+                await work_came.heard()
             await self._serve(self._session.queue.jobs()[0], finished)
 
     def _has_work(self) -> bool:

@@ -17,6 +17,7 @@ from corpgrid.sim.workload import Workload
 
 HOUR_SECONDS = 3_600.0
 _SLOTS = 4
+_HEARTBEAT_SECONDS_MOST = 15.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +236,14 @@ NAMES = tuple(_MAKERS)
 
 
 def scenario(  # noqa: PLR0913 - its sizes, by keyword
-    name: str, *, hours: float, devices: int, tasks: int, schedulers: int = 0, wire: bool = False
+    name: str,
+    *,
+    hours: float,
+    devices: int,
+    tasks: int,
+    schedulers: int = 0,
+    heartbeat_seconds: float = 0.0,
+    wire: bool = False,
 ) -> Scenario:
     """A scenario by its name.
 
@@ -245,6 +253,8 @@ def scenario(  # noqa: PLR0913 - its sizes, by keyword
         devices: how many computers.
         tasks: of all jobs together, about.
         schedulers: how many share one store; 0: as many as the scenario has.
+        heartbeat_seconds: how often agents are heard of, and a quarter of how long polls wait and leases last; 0: as
+            agents are told by default.
         wire: whether light messages are all encoded, too.
 
     Raises:
@@ -254,5 +264,15 @@ def scenario(  # noqa: PLR0913 - its sizes, by keyword
         raise UsageError(f"there is no scenario {name!r}", remedy=f"Take one of {', '.join(NAMES)}.")
     if hours <= 0 or devices < 2 or tasks < 1 or schedulers < 0:
         raise UsageError("a simulation needs hours above 0, two devices or more, and a task or more")
+    if not 0 <= heartbeat_seconds <= _HEARTBEAT_SECONDS_MOST:
+        raise UsageError(f"devices that are heard of less often than every {_HEARTBEAT_SECONDS_MOST:g} s are not there")
     made = _MAKERS[name](hours, devices, tasks)
-    return replace(made, schedulers=schedulers or made.schedulers, wire=1.0 if wire else made.wire)
+    settings = made.settings
+    if heartbeat_seconds:
+        settings = replace(
+            settings,
+            heartbeat_seconds=heartbeat_seconds,
+            poll_wait_seconds=4 * heartbeat_seconds,
+            lease_ttl_seconds=4 * heartbeat_seconds,
+        )
+    return replace(made, schedulers=schedulers or made.schedulers, settings=settings, wire=1.0 if wire else made.wire)

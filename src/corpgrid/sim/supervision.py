@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from corpgrid.agent.bell import Bell
 from corpgrid.agent.instructions import Beat, Instruction, Poll
 from corpgrid.agent.session import Session
 from corpgrid.agent.supervisor import Supervisor
@@ -22,7 +23,30 @@ from corpgrid.sim.loop import Process
 from corpgrid.sim.wire import SimWire
 
 
-class _Bell(asyncio.Event):
+class _OrderedBell(Bell):
+    """A bell that wakes its listeners in the order in which they began to listen, in every process alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ordered: dict[asyncio.Future[None], None] = {}
+
+    def ring(self) -> None:
+        """Wake everybody who listens."""
+        for listener in self._ordered:
+            if not listener.done():
+                listener.set_result(None)
+
+    async def heard(self) -> None:
+        """Wait until it rings."""
+        listener = asyncio.get_running_loop().create_future()
+        self._ordered[listener] = None
+        try:
+            await listener
+        finally:
+            del self._ordered[listener]
+
+
+class _Alarm(asyncio.Event):
     """An event for which nobody waits, for simulated agents end by a crash and never close; it is heard at once."""
 
     def __init__(self, ring: Callable[[], None]) -> None:
@@ -47,7 +71,8 @@ class SimSupervisor(Supervisor):
         self._light = light
         self._loop = wire.network.loop
         self._process: Process = wire.process
-        self._due = _Bell(self._set_timer)
+        self._due = _Alarm(self._set_timer)
+        self._work_came = _OrderedBell()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
