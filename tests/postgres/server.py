@@ -88,7 +88,9 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        argv = [programs() / "postgres", "-D", self.data, "-k", self.data, "-h", ""]
+        # One server holds the schemas of all tests, and a statement such as ANALYZE locks every table of them.
+        locks = ["-c", "max_locks_per_transaction=2048"]
+        argv = [programs() / "postgres", "-D", self.data, "-k", self.data, "-h", "", *locks]
         with self.log.open("ab") as log:
             process = subprocess.Popen(argv, cwd="/", stderr=log, preexec_fn=_die_with_parent, **_identity())  # noqa: PLW1509 - before any thread
         until = time.monotonic() + _START_SECONDS
