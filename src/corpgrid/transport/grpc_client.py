@@ -247,10 +247,11 @@ class GrpcWire:
         return self._endpoints[self._at]
 
     def _try_seconds(self, size_bytes: int) -> float:
-        """How long one scheduler may take before the next is asked; the only one has all the time."""
+        """How long one scheduler may take before the next is asked, or the only one again."""
+        sending, most = size_bytes / _SLOW_BYTES_PER_SECOND, self._limits.call_seconds
         if len(self._endpoints) == 1:
-            return self._limits.call_seconds
-        return min(_TRY_SECONDS + size_bytes / _SLOW_BYTES_PER_SECOND, self._limits.call_seconds / 2)
+            return min(most / 2 + sending, most)
+        return min(_TRY_SECONDS + sending, most / 2)
 
     def _move_on(self) -> None:
         """Go to the next scheduler, with all calls: one that waits here for work would wait in vain."""

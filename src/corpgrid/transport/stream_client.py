@@ -2,6 +2,7 @@
 
 * It ends once, for one reason, and with it every call on it; whoever holds it opens another.
 * A call that nobody waits for any more is taken back, so that the other side may stop working on it.
+* It is believed dead if nothing at all came of it while a call waited all of its time, or if it takes nothing more.
 * Nothing is written before the other side has greeted: an older version, which has no such streams, does not, and
   ``NotSpokenError`` says so.  Every call then goes by itself.
 """
@@ -23,6 +24,8 @@ from corpgrid.wire.convert_errors import error_from_wire
 _EOF: Any = vars(grpc.aio)["EOF"]
 """gRPC's mark of a stream's end, which its stubs do not know."""
 _MESSAGE_BYTES = 1 << 20
+_REASON_SECONDS = 1.0
+"""How long after a failed write the reason may take to come."""
 
 
 class NotSpokenError(Exception):
@@ -47,7 +50,8 @@ class CallStream:
         self._greeted = False
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[bytes]] = {}
-        self._outbox: Outbox[Call] = Outbox(self._write, largest_bytes=_MESSAGE_BYTES, failed=lambda _: None)
+        self._outbox: Outbox[Call] = Outbox(self._write, largest_bytes=_MESSAGE_BYTES, failed=self._unwritten)
+        self._heard = 0
         self._reading = asyncio.create_task(self._read())
 
     def __len__(self) -> int:
@@ -68,7 +72,7 @@ class CallStream:
         answer: asyncio.Future[bytes] = loop.create_future()
         self._waiting[number] = answer
         self._outbox.put(Call(number, path, content), size_bytes=len(content))
-        timer = loop.call_later(seconds, self._overdue, answer, seconds)
+        timer = loop.call_later(seconds, self._overdue, answer, seconds, self._heard)
         try:
             return await answer
         finally:
@@ -89,9 +93,18 @@ class CallStream:
             if not answer.done():
                 answer.set_exception(error)
 
-    def _overdue(self, answer: asyncio.Future[bytes], seconds: float) -> None:
-        if not answer.done():
-            answer.set_exception(UnavailableError(f"no answer from {self._target} within {seconds:.3g} s"))
+    def _overdue(self, answer: asyncio.Future[bytes], seconds: float, heard: int) -> None:
+        if answer.done():
+            return
+        error = UnavailableError(f"no answer from {self._target} within {seconds:.3g} s")
+        answer.set_exception(error)
+        if heard == self._heard:
+            self.end(error)
+
+    def _unwritten(self, failure: BaseException) -> None:
+        """Most often the other side ended the stream, and says why; if it does not, nobody shall wait for it."""
+        gone = UnavailableError(f"{self._target} takes no more calls: {failure}")
+        asyncio.get_running_loop().call_later(_REASON_SECONDS, self.end, gone)
 
     async def _write(self, calls: Sequence[Call]) -> None:
         if not self._greeted:
@@ -103,6 +116,7 @@ class CallStream:
     async def _read(self) -> None:
         try:
             while (content := await self._stream.read()) is not _EOF:
+                self._heard += 1
                 for answer in ANSWERS.decode(content):
                     self._answered(answer)
             self.end(UnavailableError(f"{self._target} takes no more calls on this connection"))

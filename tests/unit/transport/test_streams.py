@@ -31,16 +31,19 @@ from corpgrid.transport.grpc_server import GrpcServer, serving
 from corpgrid.transport.limits import TransportLimits
 from corpgrid.transport.outbox import Outbox
 from corpgrid.transport.remote import RemoteGrid
+from corpgrid.transport.rpc import grpc
+from corpgrid.transport.stream_client import CallStream
 from corpgrid.transport.stream_server import AnswerStream
 from corpgrid.wire import methods
-from corpgrid.wire.calls import ANSWERS, CALLS, Answer, Call
-from corpgrid.wire.convert_ask import AskInfo
+from corpgrid.wire.calls import ANSWERS, CALLS, EXCHANGE_PATH, GREETING, Answer, Call
+from corpgrid.wire.convert_ask import AskInfo, AskJob
 from corpgrid.wire.convert_errors import error_from_wire
 from tests.unit.scheduler.world import DictBlobs
 
 LIMITS = TransportLimits(call_seconds=10.0, grace_seconds=5.0, stream_calls=4)
 INFO = methods.GET_INFO.path
 ASK_INFO = methods.GET_INFO.request.encode(AskInfo())
+ASK_REPORT = methods.GET_REPORT.request.encode(AskJob(JobId("job-nosuchjob")))
 
 
 class Api:
@@ -77,6 +80,66 @@ async def until(met: Callable[[], object]) -> None:
     async with asyncio.timeout(10.0):
         while not met():  # noqa: ASYNC110 - what it waits for has no event
             await asyncio.sleep(0.001)
+
+
+# -- the caller's side
+
+
+class DeafStream:
+    """A stream of gRPC that takes what is written, and says nothing but its greeting."""
+
+    def __init__(self, *, writes: bool = True) -> None:
+        self.cancelled = False
+        self._writes = writes
+
+    async def initial_metadata(self) -> tuple[tuple[str, str], ...]:
+        return (GREETING,)
+
+    async def write(self, _content: bytes) -> None:
+        if not self._writes:
+            raise asyncio.InvalidStateError("RPC already finished.")
+
+    async def read(self) -> bytes:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+async def test_a_stream_on_which_nothing_came_while_a_call_waited_is_over():
+    deaf = DeafStream()
+    stream = CallStream(deaf, "the grid")
+    with pytest.raises(UnavailableError, match=r"no answer from the grid within 0\.05 s"):
+        await stream.call(INFO, ASK_INFO, seconds=0.05)
+    assert stream.over
+    assert deaf.cancelled
+
+
+async def test_a_stream_that_takes_nothing_more_is_over_before_its_calls_are_overdue():
+    stream = CallStream(DeafStream(writes=False), "the grid")
+    async with asyncio.timeout(10.0):
+        with pytest.raises(UnavailableError, match="takes no more calls"):
+            await stream.call(INFO, ASK_INFO, seconds=60.0)
+    assert stream.over
+
+
+async def test_a_slow_call_ends_alone_if_others_are_answered(tmp_path: Path):
+    api = Api()
+    async with serving(dispatch(api), parse(f"unix:{tmp_path}/grid.sock"), LIMITS) as server:
+        kind = grpc.local_channel_credentials(grpc.LocalConnectionType.UDS)
+        opened: Any = grpc.aio.secure_channel(server.address.target, kind)
+        async with opened as channel:
+            stream = CallStream(channel.stream_stream(EXCHANGE_PATH)(), "the grid")
+            api.go.clear()
+            slow = asyncio.create_task(stream.call(INFO, ASK_INFO, seconds=0.5))
+            await until(lambda: api.begun)
+            with pytest.raises(NotFoundError):
+                await stream.call(methods.GET_REPORT.path, ASK_REPORT, seconds=10.0)
+            with pytest.raises(UnavailableError, match="no answer"):
+                await slow
+            assert not stream.over
+            stream.end(UnavailableError("done"))
 
 
 # -- the outbox

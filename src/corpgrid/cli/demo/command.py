@@ -48,6 +48,7 @@ def demo(renderer: Renderer, *, picture: Path, keep: bool) -> None:
     started = time.perf_counter()
     file = read_job_file(JOB_FILE)
     folder = Path(tempfile.mkdtemp(prefix="corpgrid-demo-"))
+    kept = True  # unless all goes well: its logs tell why it did not
     try:
         with Office(folder) as office:
             told = _Told(renderer)
@@ -62,10 +63,10 @@ def demo(renderer: Renderer, *, picture: Path, keep: bool) -> None:
         if renderer.style is Style.JSON:
             click.echo(to_json(summary))
         if (broken := verdict(summary, folder)) is not None:
-            keep = True
             raise broken
+        kept = keep
     finally:
-        if keep:
+        if kept:
             renderer.line(f"the grid's folder: {folder}")
         else:
             shutil.rmtree(folder, ignore_errors=True)
@@ -117,9 +118,12 @@ def _run(grid: Grid, office: Office, file: JobFile, told: _Told) -> Figures:
 def _wait_for_all(grid: Grid, office: Office) -> None:
     """Wait until every computer has registered: how much is audited depends on how many there are."""
     deadline = time.monotonic() + _REGISTER_SECONDS
-    while len(grid.devices()) < len(office.devices):
+    while missing := sorted(set(office.devices) - {device.id for device in grid.devices()}):
         if time.monotonic() > deadline:
-            raise UnavailableError("not every computer of the demo registered", remedy="Look at the logs: --keep.")
+            raise UnavailableError(
+                f"of the demo's computers, some did not register within {_REGISTER_SECONDS:g} s",
+                remedy="\n".join(office.said(office.devices[device]) for device in missing),
+            )
         time.sleep(0.05)
 
 

@@ -24,6 +24,7 @@ from corpgrid.trust.keys import PrivateKey
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 10.0
+_SAID_CHARACTERS = 2_000
 _OPEN_FOLDER = 0o711
 _PRIVATE_FOLDER = 0o700
 
@@ -124,6 +125,13 @@ class Office:
         """The process of the scheduler, or of a computer."""
         return self._processes[name].pid
 
+    def said(self, name: str) -> str:
+        """The end of a process's log, and whether it still runs."""
+        code = self._processes[name].poll()
+        state = "running" if code is None else f"ended with {code}"
+        log = (self._folder / f"{name}.log").read_text(errors="replace")[-_SAID_CHARACTERS:]
+        return f"The {name} ({state}) said: {log.strip() or 'nothing'}"
+
     def _start(self) -> None:
         submitter = ensure_private_key(self.key)
         trusted_keys, trusted_devices = self._folder / "trusted_keys", self._folder / "trusted_devices"
@@ -183,8 +191,7 @@ class Office:
         stdout = self._processes[name].stdout
         assert stdout is not None
         if not stdout.readline():
-            said = (self._folder / f"{name}.log").read_text(errors="replace")
-            raise UnavailableError(f"the {name} did not start: {said[-2000:]}")
+            raise UnavailableError(f"the {name} did not start", remedy=self.said(name))
 
 
 def _plug(folder: Path, *, online: bool) -> None:
