@@ -1,16 +1,15 @@
 """A client in the storm: submits jobs all the time, reads their results, and writes down all that it is told.
 
 It may be killed at any moment.  The next one of its name reads what it wrote, and goes on with the jobs that the grid
-had acknowledged.  Whether the one that was being submitted arrived nobody knows; nobody submits it again.  SIGTERM ends
-it once all its jobs have ended.
+had acknowledged.  Whether the one that was being submitted arrived nobody knows; nobody submits it again.  Once there
+is a file ``--stop`` it submits no more, and ends when all its jobs have ended.
 
-    python -m benchmarks.storm.client --name client-1 --address A,B --key KEY --journal FILE --seed 1
+    python -m benchmarks.storm.client --name client-1 --address A,B --key KEY --journal FILE --stop FILE --seed 1
 """
 
 from __future__ import annotations
 
 import argparse
-import signal
 import time
 from pathlib import Path
 from random import Random
@@ -18,7 +17,7 @@ from typing import Any
 
 from benchmarks.storm import journal
 from benchmarks.storm.journal import Journal
-from benchmarks.storm.work import JobKind, Order
+from benchmarks.storm.work import JobKind, Order, written
 
 from corpgrid.config import ClientConfig
 from corpgrid.domain.job import JobState, TaskState
@@ -44,7 +43,6 @@ class Client:
         self._options = options
         self._call_seconds, self._burst = _TEMPERS[options.temper % len(_TEMPERS)]
         self._journal = Journal(options.journal)
-        self._stopping = False
         lines = journal.read(options.journal)
         orders = {line["name"]: Order.read(line) for line in lines if line["what"] == journal.SUBMITTING}
         ended = {line["job"] for line in lines if line["what"] == journal.ENDED}
@@ -53,19 +51,15 @@ class Client:
         self._taken = len(orders)
 
     def run(self) -> None:
-        """Until SIGTERM, and then to the end of what was begun."""
-        signal.signal(signal.SIGTERM, self._stop)
+        """Until it shall stop, and then to the end of what was begun."""
         with self._insist(self._connect) as grid:
             for order, job in self._left:
                 self._attend(grid, order, job)
-            while not self._stopping:
+            while not self._options.stop.exists():
                 begun = [(order, self._submit(grid, order)) for order in map(self._draw, range(self._burst))]
                 for order, job in begun:
                     if job:
                         self._attend(grid, order, job)
-
-    def _stop(self, *_: object) -> None:
-        self._stopping = True
 
     def _draw(self, _: int) -> Order:
         """What to do next."""
@@ -110,8 +104,7 @@ class Client:
         for result in job.raw_results():
             facts: dict[str, Any] = {"job": job.id, "index": result.index, "state": result.state.value}
             if result.state is TaskState.FINAL:
-                value = job.decode(result)
-                facts["value"] = value.hex() if isinstance(value, bytes) else value
+                facts["value"] = written(job.decode(result))
             elif result.state is TaskState.FAILED:
                 facts["reason"] = result.reason
             self._journal.note(journal.RESULT, **facts)
@@ -136,7 +129,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("name", "address", "key"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--journal", type=Path, required=True)
+    for name in ("journal", "stop"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--temper", type=int, default=1)
     Client(parser.parse_args()).run()

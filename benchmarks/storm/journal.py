@@ -1,7 +1,7 @@
 """What somebody was told, written down before anything else is done about it: one JSON object a line, by one write.
 
-A line that was written is there whatever becomes of its writer.  Times are the machine's monotonic clock, which all its
-processes share.
+A line that was written is there whatever becomes of its writer; one that was not finished was never written.  Times are
+the machine's monotonic clock, which all its processes share.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -41,6 +42,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         self._writing = Lock()
+        os.write(self._descriptor, b"\n")  # ends what another left unfinished
 
     def note(self, what: str, **facts: Any) -> None:
         """Write one line."""
@@ -50,7 +52,10 @@ class Journal:
 
 
 def read(path: Path) -> list[Line]:
-    """All lines of a file; none if it is not there."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    """All finished lines of a file; none if it is not there."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    lines = []
+    for line in text.split("\n"):
+        with suppress(ValueError):
+            lines.append(json.loads(line))
+    return lines

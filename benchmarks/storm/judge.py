@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.storm import journal
 from benchmarks.storm.journal import Book, Line
-from benchmarks.storm.work import JobKind, Order
+from benchmarks.storm.work import JobKind, Order, written
 
 from corpgrid.domain.device import DeviceState
 from corpgrid.domain.ids import JobId, task_text
@@ -159,8 +159,8 @@ class Judge:
         if not order.may_end(index, state):
             self.lost(f"L1: {where} was told as {state}: {line.get('reason')}")
         value = line.get("value")
-        if state is TaskState.FINAL and value != _written(order.truth(index)):
-            self.wrong(f"C1: {where} was told as {str(value)[:40]}")
+        if state is TaskState.FINAL and value != written(order.truth(index)):
+            self.wrong(f"C1: {where} was told as {value}")
         known = history.jobs.get(line["job"])
         now = known.task(index).state if known is not None else None
         if now is not state:
@@ -220,13 +220,7 @@ def kinds_of(orders: Mapping[str, Order], names: Iterable[str]) -> dict[str, int
 
 
 def _said(line: Line) -> tuple[Any, ...]:
-    value = line.get("value")
-    return (line["state"], line.get("reason"), value if not isinstance(value, str) else value[:40])
-
-
-def _written(value: Any) -> Any:
-    """A value as journals have it."""
-    return value.hex() if isinstance(value, bytes) else value
+    return (line["state"], line.get("reason"), line.get("value"))
 
 
 def _is_kept(line: Line, item: Sequence[int], history: History) -> bool:

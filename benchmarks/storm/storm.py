@@ -13,9 +13,11 @@ import shutil
 import subprocess
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,7 @@ from corpgrid.blobs.local import LocalBlobs
 from corpgrid.domain.job import JobState
 from corpgrid.errors import CorpGridError
 from corpgrid.host.clock import SystemClock
+from corpgrid.sdk.client import Grid
 from corpgrid.sim.history import History
 from corpgrid.stores.postgres.store import PostgresStore
 from corpgrid.stores.settings import StoreSettings
@@ -42,7 +45,9 @@ _LOOK_SECONDS = 0.1
 _TELL_SECONDS = 10.0
 _BACK_SECONDS = 60.0
 _FINISH_SECONDS = 150.0
+_CALL_SECONDS = 20.0
 _STORY_EVENTS = 50
+_MANY_JOBS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +103,7 @@ class Storm:
     blows: Counter[tuple[Kind, str]] = field(default_factory=Counter)
     ended: int = 0
     _began: float = 0.0
+    _grid: Grid | None = None
 
     def run(self) -> dict[str, Any]:
         """Live through it; what came of it."""
@@ -125,16 +131,25 @@ class Storm:
     def _live(self, troop: Troop) -> None:
         try:
             with troop:
-                try:
-                    self._note(f"{len(troop.schedulers)} schedulers and {len(troop.computers)} agents are up")
-                    troop.begin()
-                    self._began = time.monotonic()
-                    self._play(troop)
-                    self._heal(troop)
-                finally:
-                    troop.close()
+                self._note(f"{len(troop.schedulers)} schedulers and {len(troop.computers)} agents are up")
+                self._blow_over(troop)
         except AssertionError as error:
             self.judge.fail(f"H1: {error}")
+
+    def _blow_over(self, troop: Troop) -> None:
+        """The storm, and its end; whatever breaks in it, all is healed before the processes are ended."""
+        try:
+            troop.begin()
+            self._began = time.monotonic()
+            self._play(troop)
+            self._heal(troop)
+        except Exception:  # noqa: BLE001 - it is told, and the verdict is spoken all the same
+            self.judge.fail(f"H2: the storm itself failed: {traceback.format_exc()}")
+            troop.heal()
+        finally:
+            troop.close()
+            if self._grid is not None:
+                self._grid.close()
 
     def _play(self, troop: Troop) -> None:
         """Carry out the plan."""
@@ -168,10 +183,11 @@ class Storm:
         self._note("the storm is over")
         troop.heal()
         since = SystemClock().now()
-        self._until(troop, lambda: self._is_back(troop, since), _BACK_SECONDS, "L2: not all agents are back")
-        for name in troop.fleet.clients:
-            troop.finish(name)
-        self._until(troop, lambda: self._is_done(troop), _FINISH_SECONDS, "L1: not all jobs have ended")
+        self._until(
+            troop, lambda: self._asked(troop, partial(_late, since)), _BACK_SECONDS, "L2: not all agents are back"
+        )
+        troop.finish()
+        self._until(troop, lambda: self._unfinished(troop), _FINISH_SECONDS, "L1: not all jobs have ended")
         self._tell(troop)
 
     def _until(self, troop: Troop, met: Callable[[], str], seconds: float, rule: str) -> None:
@@ -184,22 +200,16 @@ class Storm:
             troop.watch()
             time.sleep(_LOOK_SECONDS)
 
-    def _is_back(self, troop: Troop, since: float) -> str:
-        try:
-            with troop.connect(timeout_seconds=5.0) as grid:
-                late = [device.name for device in grid.devices() if device.last_seen <= since]
-        except CorpGridError as error:
-            return str(error)
-        return ", ".join(late)
-
-    def _is_done(self, troop: Troop) -> str:
+    def _unfinished(self, troop: Troop) -> str:
         clients = [name for name in troop.fleet.clients if troop.returncode(name) is None]
-        if clients:
-            return f"{', '.join(clients)} wait for their results"
+        return f"{', '.join(clients)} wait for their results" if clients else self._asked(troop, _running)
+
+    def _asked(self, troop: Troop, ask: Callable[[Grid], str]) -> str:
+        """What the grid says, past all lines, over a connection that is kept."""
         try:
-            with troop.connect(timeout_seconds=5.0) as grid:
-                running = [job for job in grid.jobs(limit=10_000) if job.state is JobState.RUNNING]
-                return f"{running[0].name}: {grid.job(running[0].id).why().summary}" if running else ""
+            if self._grid is None:
+                self._grid = troop.connect(timeout_seconds=_CALL_SECONDS)
+            return ask(self._grid)
         except CorpGridError as error:
             return str(error)
 
@@ -286,3 +296,14 @@ class Storm:
         with (target / "grid.sql").open("wb") as file:
             subprocess.run([programs() / "pg_dump", troop.dsn], stdout=file, check=True)
         self._note(f"logs, journals and the database are in {target}")
+
+
+def _late(since: float, grid: Grid) -> str:
+    """Agents that were not seen since then."""
+    return ", ".join(device.name for device in grid.devices() if device.last_seen <= since)
+
+
+def _running(grid: Grid) -> str:
+    """Why some job has not ended."""
+    running = [job for job in grid.jobs(limit=_MANY_JOBS) if job.state is JobState.RUNNING]
+    return f"{running[0].name}: {grid.job(running[0].id).why().summary}" if running else ""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
+from signal import SIGCONT, SIGKILL, SIGSTOP
 
 import psutil
 from benchmarks.storm.plan import DATABASE, Fleet, Kind
@@ -48,6 +48,7 @@ class Troop(Company):
         self.proxy = proxy
         self.database = server.create()
         self._seed = seed
+        self._stop = folder / "stop"
         self._note = note
         self._down: set[str] = set()
         self._frozen: set[str] = set()
@@ -92,7 +93,7 @@ class Troop(Company):
         return (
             *("-m", "benchmarks.storm.client", "--name", name, "--address", self._lines[name]),
             *("--key", str(self.folder / "submitter.pem"), "--journal", str(self.journal(name))),
-            *("--seed", str(self._seed), "--temper", str(self.fleet.clients.index(name))),
+            *("--stop", str(self._stop), "--seed", str(self._seed), "--temper", str(self.fleet.clients.index(name))),
         )
 
     # -- what is done to them
@@ -145,9 +146,9 @@ class Troop(Company):
         for name in self.fleet.clients:
             self.start(name)
 
-    def finish(self, name: str) -> None:
-        """Tell a client to submit no more."""
-        self._send(name, SIGTERM)
+    def finish(self) -> None:
+        """Tell clients to submit no more, those too that are being started."""
+        self._stop.touch()
 
     def returncode(self, name: str) -> int | None:
         """How a process ended, or None."""

@@ -136,6 +136,11 @@ def pattern(value: int) -> bytes:
     return hashlib.shake_128(str(value).encode()).digest(_LARGE_BYTES)
 
 
+def written(value: Any) -> Any:
+    """A value as journals have it: many bytes by their digest."""
+    return hashlib.blake2b(value, digest_size=16).hexdigest() if isinstance(value, bytes) else value
+
+
 def mix(item: list[Any]) -> int:
     """Work for a while, and give the number."""
     time.sleep(item[2] / 1_000)

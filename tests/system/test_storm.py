@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-import signal
 import socket
 import sqlite3
 import subprocess
@@ -23,6 +22,7 @@ from benchmarks.storm.journal import Book
 from benchmarks.storm.judge import Judge
 from benchmarks.storm.plan import PROCESS_KINDS, Fleet, Kind, make_plan
 from benchmarks.storm.proxy import SLOW_SECONDS, Proxy
+from benchmarks.storm.work import JobKind
 
 from corpgrid.blobs.local import LocalBlobs
 from corpgrid.host.clock import SystemClock
@@ -36,6 +36,8 @@ from tests.system.company import Company, open_folder, wait_until
 pytestmark = [pytest.mark.system, pytest.mark.sandbox, pytest.mark.timeout(300)]
 AGENTS = ("one", "two")
 CLIENT = "client"
+SEED = 33378
+"""Under which a client gives each kind of job early."""
 
 
 def test_nothing_that_was_acknowledged_is_lost_in_a_storm():
@@ -219,16 +221,14 @@ def past() -> Iterator[Past]:
     with open_folder() as folder:
         computers: dict[str, dict[str, Any]] = {name: {} for name in AGENTS}
         with Calm(folder, computers=computers) as company:
-            book = folder / f"{CLIENT}.journal"
-            key = folder / "submitter.pem"
-            argv = [*("--name", CLIENT, "--address", company.address, "--key", key, "--journal", book, "--seed", "4")]
+            book, stop = folder / f"{CLIENT}.journal", folder / "stop"
+            options = {"name": CLIENT, "address": company.address, "key": folder / "submitter.pem"}
+            options |= {"journal": book, "stop": stop, "seed": SEED}
+            argv = [f"--{name}={value}" for name, value in options.items()]
             client = subprocess.Popen([sys.executable, "-m", "benchmarks.storm.client", *argv], cwd=ROOT)
             try:
-                wait_until(
-                    lambda: kinds(journal.read(book)) >= {"large", "faulty", "quorum", "plain", "cancelled"},
-                    "some of each",
-                )
-                client.send_signal(signal.SIGTERM)
+                wait_until(lambda: kinds(journal.read(book)) >= {*JobKind} - {"single", "unchecked"}, "some of each")
+                stop.touch()
                 assert client.wait(60) == 0
             finally:
                 client.kill()
@@ -301,7 +301,8 @@ def test_damage_to_the_rows_is_found(past, tmp_path, statement, rule):
 
 def test_a_blob_that_is_gone_or_damaged_is_found(past, tmp_path):
     copy = past.copied(tmp_path / "copy")
-    gone, damaged, *_ = sorted(path for path in (copy.folder / "blobs").glob("??/??/*") if path.stat().st_size > 50_000)
+    results = [path for path in (copy.folder / "blobs").glob("??/??/*") if 96 << 10 <= path.stat().st_size < 100 << 10]
+    gone, damaged, *_ = sorted(results)
     gone.unlink()
     damaged.write_bytes(b"x" * damaged.stat().st_size)
     found = [violation for violation in judged(copy).violations if violation.startswith("I11:")]
