@@ -159,6 +159,12 @@ def test_no_statement_reads_a_whole_table(plans: dict[str, str], name: str) -> N
     assert not whole, plans[name]
 
 
+@pytest.mark.parametrize("name", sorted(statements("postgres")))
+def test_no_statement_compares_all_rows_of_two_tables(plans: dict[str, str], name: str) -> None:
+    assert "Materialize" not in plans[name], plans[name]
+    assert not re.search(r"Join Filter: .*last_(task|attempt)", plans[name]), plans[name]
+
+
 def test_parts_that_are_joined_keep_their_parameters() -> None:
     parts = ("drop_leases", "add_audit", "put_ticks")
     text = _joined(parts)

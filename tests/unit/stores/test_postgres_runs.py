@@ -14,12 +14,10 @@ from corpgrid.stores.postgres.pieces import (
     attempt_runs,
     attempts_by_key,
     cut,
-    overlapping,
     provided,
     rewritten,
     task_runs,
     tasks_by_key,
-    uncovered,
 )
 from corpgrid.stores.postgres.runs import AttemptRun, TaskRun, attempts_with, task_key, task_of, tasks_of
 from corpgrid.stores.postgres.spans import Span, alike, ends, rest, spans, within
@@ -114,8 +112,8 @@ def test_runs_of_tasks_are_what_was_written_last(ticks: list[list[Task]]) -> Non
         changed = tasks_by_key(tick, JOBS)
         expected.update(changed)
         keys = sorted(changed)
-        assert uncovered(stored.values(), keys) == []
-        old, left = cut(stored.values(), keys)
+        old, left, missing = cut(stored.values(), keys)
+        assert missing == []
         rows = rewritten(old, [*left, *task_runs(changed)])
         assert {run.last for run in rows.put} | set(rows.drop) == {run.last for run in old}
         for key in rows.drop:
@@ -131,31 +129,28 @@ def test_runs_of_attempts_are_what_was_written_last(ticks: list[list[Attempt]]) 
     expected: dict[int, Attempt] = {}
     for tick in ticks:
         written = attempts_by_key(tick, JOBS)
-        new = sorted(written.keys() - expected.keys())
-        assert uncovered(stored.values(), sorted(written)) == new
-        old, left = cut(stored.values(), sorted(written.keys() & expected.keys()))
+        old, left, missing = cut(stored.values(), sorted(written))
+        assert missing == sorted(written.keys() - expected.keys())
         rows = rewritten(old, [*left, *attempt_runs(written, DEVICES)])
         for key in rows.drop:
             del stored[key]
         stored.update((run.last, AttemptRun.of(run.values())) for run in (*rows.put, *rows.add))
         expected.update(written)
         assert attempts_in(list(stored.values())) == expected
-    ordered = sorted(stored.values())
-    for job, index in {(attempt.job, attempt.index) for attempt in expected.values()}:
-        task = task_key(JOBS[job], index)
-        spans_of_task = [attempts_with(number, Span(task, task)) for number in range(3)]
-        runs = [run for span in spans_of_task for run in overlapping(ordered, span)]
-        found = [row for run in runs for row in run.attempts(job, IDS[run.device], [task])]
-        assert found == [expected[key] for key in sorted(expected) if task_of(key) == task]
+    for run in stored.values():
+        assert run.tasks() == Span(task_of(run.first), task_of(run.last))
+        for key in range(run.first, run.last + 1):
+            assert run.attempts(NAMES[key >> 36], IDS[run.device], [task_of(key)]) == [expected[key]]
 
 
 @given(st.lists(ATTEMPTS, max_size=12), st.integers(-1, 2))
 def test_every_task_gets_the_device_of_its_accepted_attempt(rows: list[Attempt], accepted: int) -> None:
     written = attempts_by_key(rows, JOBS)
     run = TaskRun(task_key(3, 0), task_key(3, SIZE - 1), accepted=accepted)
-    found = list(provided(run, sorted(attempt_runs(written, DEVICES))))
+    found, unknown = provided([run], sorted(attempt_runs(written, DEVICES)))
     providers = {key: part.provider for part in found for key in range(part.first, part.last + 1)}
     assert sorted(providers) == list(range(run.first, run.last + 1))
-    for key, provider in providers.items():
-        attempt = written.get(attempts_with(accepted, Span(key, key)).first) if accepted >= 0 else None
-        assert provider == (DEVICES[attempt.device] if attempt else None)
+    wanted = {} if accepted < 0 else {attempts_with(accepted, Span(key, key)).first: key for key in providers}
+    for attempt, task in wanted.items():
+        assert providers[task] == (DEVICES[written[attempt].device] if attempt in written else None)
+    assert {key for span in unknown for key in range(span.first, span.last + 1)} == wanted.keys() - written.keys()

@@ -13,6 +13,7 @@ from operator import itemgetter
 from corpgrid.domain.attempt import Attempt
 from corpgrid.domain.effects import Effects
 from corpgrid.domain.ids import DeviceId, JobId
+from corpgrid.domain.job import TaskState
 from corpgrid.errors import StoreError
 from corpgrid.stores.postgres.database import Columns, Session
 from corpgrid.stores.postgres.load import Held
@@ -20,17 +21,15 @@ from corpgrid.stores.postgres.pieces import (
     attempt_runs,
     attempts_by_key,
     cut,
-    overlapping,
     provided,
     rewritten,
     task_runs,
     tasks_by_key,
-    uncovered,
 )
-from corpgrid.stores.postgres.rows import columns
-from corpgrid.stores.postgres.runs import AttemptRun, TaskRun, attempts_with
-from corpgrid.stores.postgres.spans import Span, ends, rest, spans
-from corpgrid.stores.rows import LAST_NUMBER
+from corpgrid.stores.postgres.rows import one_column
+from corpgrid.stores.postgres.runs import AttemptRun, TaskRun
+from corpgrid.stores.postgres.spans import Span, ends, spans
+from corpgrid.stores.rows import INDEX_BITS, LAST_NUMBER
 
 _NUMBER = itemgetter(2)
 
@@ -45,6 +44,7 @@ class Changes:
         jobs: numbers of the jobs that it changes.
         devices: numbers of the devices that its rows name.
         fresh: runs of all tasks of its new jobs.
+        final: jobs whose provisional tasks become final, and their revs, by number.
     """
 
     def __init__(  # noqa: PLR0913 - what changes stand on, by name
@@ -56,12 +56,14 @@ class Changes:
         jobs: Mapping[JobId, int],
         devices: Mapping[DeviceId, int],
         fresh: Sequence[TaskRun],
+        final: Mapping[int, int],
     ) -> None:
         self._session = session
         self._effects = effects
         self._jobs = jobs
         self._devices = devices
         self._fresh = fresh
+        self._final = final
         self._tasks = list(held.tasks.values())
         self._attempts = list(held.attempts)
 
@@ -74,19 +76,19 @@ class Changes:
         if not (new or changed):
             return {}
         keys = sorted(changed)
-        unknown = uncovered(self._attempts, keys)
-        if unknown:
-            self._attempts += await self._read_attempts(spans(unknown))
-            _require("attempts", uncovered(self._attempts, keys))
-        old, left = cut(self._attempts, keys)
+        old, left, missing = cut(self._attempts, keys)
+        if missing:
+            self._attempts += await self._read_attempts(spans(missing))
+            old, left, missing = cut(self._attempts, keys)
+            _require("attempts", missing)
         written = [*left, *attempt_runs({**changed, **new}, self._devices)]
         gone = {run.last for run in old}
         self._attempts = [*(run for run in self._attempts if run.last not in gone), *written]
         rows = rewritten(old, written)
         return {
             "taken_attempts": ends(spans(sorted(new))) if new else (),
-            "put_attempts": columns(run.values() for run in rows.put),
-            "add_attempts": columns(run.values() for run in rows.add),
+            "put_attempts": one_column(run.values() for run in rows.put),
+            "add_attempts": one_column(run.values() for run in rows.add),
             "drop_attempts": [rows.drop] if rows.drop else (),
         }
 
@@ -104,32 +106,39 @@ class Changes:
 
     async def _task_parts(self) -> dict[str, Columns]:
         tasks = tasks_by_key(self._effects.tasks, self._jobs)
-        if not (tasks or self._fresh):
+        if not (tasks or self._fresh or self._final):
             return {}
         keys = sorted(tasks)
-        unknown = uncovered([*self._tasks, *self._fresh], keys)
-        if unknown:
-            self._tasks += await self._read_tasks(spans(unknown))
-            _require("tasks", uncovered([*self._tasks, *self._fresh], keys))
-        old, left = cut(self._tasks, keys)
-        begun, rest = cut(self._fresh, keys)
+        begun, remains, keys = cut(self._fresh, keys)
         untouched = [run for run in self._fresh if run not in begun]
+        old, left, missing = cut(self._tasks, keys)
+        if missing:
+            self._tasks += await self._read_tasks(spans(missing))
+            old, left, missing = cut(self._tasks, keys)
+            _require("tasks", missing)
         written = await self._provided(task_runs(tasks))
-        rows = rewritten(old, chain(left, rest, untouched, written))
+        rows = rewritten(old, map(self._finalised, chain(left, remains, untouched, written)))
+        replaced = [*(run.last for run in rows.put), *rows.drop]
         return {
-            "put_tasks": columns(run.values() for run in rows.put),
-            "add_tasks": columns(run.values() for run in rows.add),
+            "finalise": [list(self._final), list(self._final.values()), replaced] if self._final else (),
+            "put_tasks": one_column(run.values() for run in rows.put),
+            "add_tasks": one_column(run.values() for run in rows.add),
             "drop_tasks": [rows.drop] if rows.drop else (),
         }
+
+    def _finalised(self, run: TaskRun) -> TaskRun:
+        rev = self._final.get(run.last >> INDEX_BITS)
+        if rev is None or run.state is not TaskState.PROVISIONAL:
+            return run
+        return run._replace(state=TaskState.FINAL, final_rev=rev)
 
     async def _provided(self, runs: Sequence[TaskRun]) -> list[TaskRun]:
         """The same tasks with the devices whose results are accepted."""
         known = sorted(self._attempts)
-        wanted = (attempts_with(run.accepted, Span(run.first, run.last)) for run in runs if run.accepted >= 0)
-        unknown = [gap for span in wanted for gap in rest(span, overlapping(known, span))]
+        found, unknown = provided(runs, known)
         if unknown:
-            known = sorted([*known, *await self._read_attempts(unknown)])
-        return [part for run in runs for part in provided(run, known)]
+            found, _ = provided(runs, sorted([*known, *await self._read_attempts(unknown)]))
+        return found
 
     async def _read_tasks(self, wanted: Iterable[Span]) -> list[TaskRun]:
         known = {run.last for run in self._tasks}

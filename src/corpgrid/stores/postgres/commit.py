@@ -18,11 +18,13 @@ from corpgrid.errors import StaleError, StoreError
 from corpgrid.stores.postgres.changes import Changes
 from corpgrid.stores.postgres.database import Columns, Session
 from corpgrid.stores.postgres.load import Held
-from corpgrid.stores.postgres.rows import columns
+from corpgrid.stores.postgres.rows import columns, one_column
 from corpgrid.stores.postgres.runs import TaskRun, task_key
 from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, LAST_NUMBER, NUMBER_BITS, device_values, gpu_values, job_values
 from corpgrid.trust.jobspec import encode_spec
 
+_MANY_TASKS = 100_000
+"""More than a statement's usual time is enough for, if every one of them is a row of its own."""
 _JOB: Callable[[Any], JobId] = itemgetter(0)
 _DEVICE: Callable[[Any], DeviceId] = itemgetter(3)
 
@@ -48,6 +50,7 @@ class _Commit:
         self._jobs = dict(held.jobs)
         self._devices = dict(held.devices)
         self._fresh: list[TaskRun] = []
+        self._new: dict[str, Columns] = {}
 
     async def write(self, instance: str) -> int:
         effects = self._effects
@@ -57,8 +60,14 @@ class _Commit:
         await self._name_devices()
         if effects.extend_leases_seconds:
             await self._extend_leases(effects.extend_leases_seconds)
-        changes = Changes(self._session, self._held, effects, jobs=self._jobs, devices=self._devices, fresh=self._fresh)
+        if effects.cancelled or any(job.tasks > _MANY_TASKS for job in effects.jobs if job.id in effects.finalised):
+            await self._session.take_time()
+        changes = Changes(
+            self._session, self._held, effects,
+            jobs=self._jobs, devices=self._devices, fresh=self._fresh, final=self._final(),
+        )  # fmt: skip
         parts: dict[str, Columns] = {
+            **self._new,
             **self._rows(changed),
             **await changes.parts(),
             **self._evidence(),
@@ -66,7 +75,7 @@ class _Commit:
         }
         transaction = await self._session.write({name: part for name, part in parts.items() if part})
         await self._put_gpus(effects.devices)
-        await self._end_jobs()
+        await self._cancel_jobs()
         return transaction
 
     # -- names first: every other row points at them
@@ -77,16 +86,17 @@ class _Commit:
         known = [new.job.id for new in new_jobs if new.job.id in self._held.jobs]
         if known:
             raise StoreError(f"job {known[0]} is in the store already")
-        rows = [[new.job.id, *job_values(new.job), new.spec.bundle] for new in new_jobs]
-        added: dict[JobId, int] = dict(await self._session.rows("add_jobs", *columns(rows)))
+        rows = [(None, new.job.id, *job_values(new.job), new.spec.bundle) for new in new_jobs]
+        added: dict[JobId, int] = dict(await self._session.rows("add_jobs", rows))
         self._jobs.update(added)
-        specs: list[tuple[Any, ...]] = [
-            (added[new.job.id], new.payload or encode_spec(new.spec), new.envelope) for new in new_jobs
-        ]
-        await self._session.run("add_specs", *columns(specs))
-        blobs = [[added[new.job.id], *blob] for new in new_jobs for blob in dict(new.attachments).items()]
-        if blobs:
-            await self._session.run("add_job_blobs", *columns(blobs))
+        self._new = {
+            "add_specs": columns(
+                (added[new.job.id], new.payload or encode_spec(new.spec), new.envelope) for new in new_jobs
+            ),
+            "add_job_blobs": columns(
+                (added[new.job.id], *blob) for new in new_jobs for blob in dict(new.attachments).items()
+            ),
+        }
         assert all(new.job.tasks <= LAST_INDEX for new in new_jobs), new_jobs
         firsts = ((task_key(added[new.job.id], 0), new) for new in new_jobs if new.job.tasks)
         self._fresh = [TaskRun(first, first + new.job.tasks - 1, open=new.copies) for first, new in firsts]
@@ -114,9 +124,9 @@ class _Commit:
             if device in held.absent or held.versions.get(device, version) != version:
                 raise StaleError(f"{device} was changed in between", remedy="The tick is tried again.")
             self._devices[device] = number
-        new = [list(device_values(row)) for device, row in devices.items() if device not in self._devices]
+        new = [tuple(device_values(row)) for device, row in devices.items() if device not in self._devices]
         if new:
-            self._devices.update(await self._session.rows("add_devices", *columns(new)))
+            self._devices.update(await self._session.rows("add_devices", new))
         added = {row[0] for row in new}
         return [device for device in devices.values() if device.id not in added]
 
@@ -149,8 +159,8 @@ class _Commit:
         """Rows of which the last of two with one key counts."""
         jobs = {row.id: row for row in self._effects.jobs}
         return {
-            "put_devices": columns(map(device_values, changed)),
-            "put_jobs": columns([self._jobs[id_], *job_values(job)] for id_, job in jobs.items()),
+            "put_devices": one_column(tuple(device_values(device)) for device in changed),
+            "put_jobs": one_column((self._jobs[id_], id_, *job_values(job), None) for id_, job in jobs.items()),
         }
 
     def _evidence(self) -> dict[str, Columns]:
@@ -185,19 +195,19 @@ class _Commit:
         if rows:
             await self._session.run("add_gpus", *columns(rows))
 
-    async def _end_jobs(self) -> None:
-        if not (self._effects.finalised or self._effects.cancelled):
-            return
-        await self._session.take_time()
-        revs = {job.id: job.rev for job in (*self._view.jobs.values(), *self._effects.jobs)}
-        final = [(self._jobs[job], revs[job]) for job in dict.fromkeys(self._effects.finalised)]
-        if final:
-            await self._session.run("finalise", *columns(final))
+    def _final(self) -> dict[int, int]:
+        """The numbers of jobs whose provisional tasks become final, and their revs."""
+        return {self._jobs[job]: self._revs()[job] for job in self._effects.finalised}
+
+    def _revs(self) -> dict[JobId, int]:
+        return {job.id: job.rev for job in (*self._view.jobs.values(), *self._effects.jobs)}
+
+    async def _cancel_jobs(self) -> None:
         for job in self._effects.cancelled:
             number = self._jobs[job]
             first = number << INDEX_BITS
             last = first | LAST_INDEX
-            await self._session.run("cancel_tasks", first, last, revs[job])
+            await self._session.run("cancel_tasks", first, last, self._revs()[job])
             await self._session.run("stop_attempts", first << NUMBER_BITS, last << NUMBER_BITS | LAST_NUMBER)
             await self._session.run("drop_leases_of_job", number)
 

@@ -38,6 +38,7 @@ SETTINGS = {
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    "enable_material": "off",
 }
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 35.0
@@ -178,7 +179,7 @@ class Session:
         """
         values = [sent(column) for columns in parts.values() for column in columns]
         with translated(self.place):
-            row = await self.connection.fetchrow(_joined(tuple(parts)), *values)
+            row = await self.connection.fetchrow(_joined(tuple(parts)), *values, timeout=self._seconds)
         assert row is not None
         transaction, *counts = row.values()
         for (name, columns), count in zip(parts.items(), counts, strict=True):

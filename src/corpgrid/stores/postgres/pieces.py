@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from corpgrid.domain.attempt import Attempt
 from corpgrid.domain.ids import DeviceId, JobId
@@ -15,6 +15,7 @@ from corpgrid.stores.postgres.runs import (
     AttemptRun,
     TaskRun,
     attempts_with,
+    make_task_run,
     packed_positions,
     packed_seconds,
     task_of,
@@ -24,10 +25,23 @@ from corpgrid.stores.rows import INDEX_BITS
 
 Run = TypeVar("Run", TaskRun, AttemptRun)
 
-_LAST: Callable[[Any], int] = itemgetter(1)
 _OF_TASK: Callable[[Task], object] = itemgetter(slice(2, None))
 _OF_ATTEMPT: Callable[[Attempt], object] = itemgetter(slice(3, 10))
 _POSITION, _DIGEST, _REASON, _SECONDS = map(itemgetter, range(10, 14))
+
+
+class Cut(NamedTuple, Generic[Run]):
+    """What it means to take keys out of runs.
+
+    Attributes:
+        touched: the runs that had some of them.
+        left: what is left of these.
+        missing: keys that none had.
+    """
+
+    touched: list[Run]
+    left: list[Run]
+    missing: list[int]
 
 
 class Rewritten(NamedTuple, Generic[Run]):
@@ -77,32 +91,21 @@ def attempt_runs(attempts: Mapping[int, Attempt], number: Mapping[DeviceId, int]
     ]
 
 
-def overlapping(runs: Sequence[Run], span: Span) -> Iterator[Run]:
-    """Those of the runs, which rise and do not overlap, that have something of a span."""
-    for place in range(bisect_left(runs, span.first, key=_LAST), len(runs)):
-        if runs[place].first > span.last:
-            return
-        yield runs[place]
-
-
-def uncovered(runs: Iterable[Run], keys: Sequence[int]) -> list[int]:
-    """Those of the keys, which rise, that are in none of the runs, which do not overlap."""
-    found = [within(keys, run) for run in runs]
-    if sum(map(len, found)) == len(keys):
-        return []
-    return sorted(set(keys).difference(*found))
-
-
-def cut(runs: Iterable[Run], keys: Sequence[int]) -> tuple[list[Run], list[Run]]:
-    """The runs in which some of the keys are, and what is left of these runs without them."""
+def cut(runs: Iterable[Run], keys: Sequence[int]) -> Cut[Run]:
+    """Take keys, which rise, out of runs, which do not overlap."""
     touched: list[Run] = []
     left: list[Run] = []
+    found = 0
     for run in runs:
-        found = within(keys, run)
-        if found:
+        begin = bisect_left(keys, run.first)
+        end = bisect_right(keys, run.last, begin)
+        if begin < end:
+            found += end - begin
             touched.append(run)
-            left.extend(run.part(span) for span in rest(run, spans(found)))
-    return touched, left
+            if end - begin <= run.last - run.first:
+                left.extend(map(run.part, rest(run, spans(keys[begin:end]))))
+    missing = sorted(set(keys).difference(*(within(keys, run) for run in touched))) if found < len(keys) else []
+    return Cut(touched, left, missing)
 
 
 def rewritten(old: Iterable[Run], new: Iterable[Run]) -> Rewritten[Run]:
@@ -116,13 +119,28 @@ def rewritten(old: Iterable[Run], new: Iterable[Run]) -> Rewritten[Run]:
     )
 
 
-def provided(run: TaskRun, attempts: Sequence[AttemptRun]) -> Iterator[TaskRun]:
-    """A run whose accepted attempts are among these, which rise, as runs of which each has one provider."""
-    if run.accepted < 0:
-        yield run
-        return
-    wanted = attempts_with(run.accepted, Span(run.first, run.last))
-    found = list(overlapping(attempts, wanted))
-    parts = [(Span(max(by.first, wanted.first), min(by.last, wanted.last)), by.device) for by in found]
-    for span, provider in [*parts, *((span, None) for span in rest(wanted, found))]:
-        yield run._replace(first=task_of(span.first), last=task_of(span.last), provider=provider)
+def provided(runs: Iterable[TaskRun], attempts: Sequence[AttemptRun]) -> tuple[list[TaskRun], list[Span]]:
+    """Runs with the devices whose attempts are accepted, each with one; and the attempts that are not among these.
+
+    Args:
+        runs: of tasks.
+        attempts: runs which rise and do not overlap.
+    """
+    lasts = [run.last for run in attempts]
+    found: list[TaskRun] = []
+    unknown: list[Span] = []
+    for run in runs:
+        if run.accepted < 0:
+            found.append(run)
+            continue
+        at, last = attempts_with(run.accepted, run)
+        place = bisect_left(lasts, at)
+        while at <= last:
+            by = attempts[place] if place < len(lasts) and attempts[place].first <= last else None
+            known = by is not None and by.first <= at
+            end = last if by is None else min(last, by.last if known else by.first - 1)
+            found.append(make_task_run((task_of(at), task_of(end), *run[2:12], by.device if by and known else None)))
+            if not known:
+                unknown.append(Span(at, end))
+            at, place = end + 1, place + known
+    return found, unknown

@@ -24,10 +24,12 @@ def sent(value: Any) -> Any:
     """A parameter as PostgreSQL takes it."""
     if isinstance(value, str):
         return _sent_text(value)
-    if isinstance(value, list) and value and isinstance(value[0], str):
-        everything = "".join(value)
-        if "\0" in everything or _ESCAPE in everything:
-            return list(map(_sent_text, value))
+    if isinstance(value, list) and value:
+        if isinstance(value[0], str):
+            everything = "".join(value)
+            return list(map(_sent_text, value)) if "\0" in everything or _ESCAPE in everything else value
+        if isinstance(value[0], tuple):
+            return list(map(_sent_row, value))
     return value
 
 
@@ -44,6 +46,12 @@ def received_text(text: str) -> str:
 def columns(rows: Iterable[Iterable[Any]]) -> list[list[Any]]:
     """Rows, of which there is one at least, as columns."""
     return list(map(list, zip(*rows, strict=True)))
+
+
+def one_column(rows: Iterable[tuple[Any, ...]]) -> list[list[tuple[Any, ...]]]:
+    """Rows of a type that the database knows, as the one column of a statement; none without rows."""
+    found = list(rows)
+    return [found] if found else []
 
 
 def lease_of(row: Row, job: Mapping[int, JobId], device: Mapping[int, DeviceId]) -> Lease:
@@ -69,6 +77,13 @@ def device_of_row(row: Row, gpus: Sequence[Row]) -> Device:
 def _gpu_of(row: Row) -> Gpu:
     _, _, backend, name, uuid, vram_bytes, driver, compute = row
     return Gpu(backend=backend, name=name, uuid=uuid, vram_bytes=vram_bytes, driver=driver, compute=compute)
+
+
+def _sent_row(row: tuple[Any, ...]) -> tuple[Any, ...]:
+    everything = "".join([value for value in row if value.__class__ is str])
+    if "\0" in everything or _ESCAPE in everything:
+        return tuple(map(sent, row))
+    return row
 
 
 def _sent_text(text: str) -> str:

@@ -13,7 +13,8 @@ A task's key is ``job number << 24 | index``, an attempt's ``job number << 36 | 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import repeat
 from struct import pack, unpack
 from typing import Any, NamedTuple
@@ -22,7 +23,7 @@ from corpgrid.domain.attempt import Attempt, AttemptState
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, SiteId
 from corpgrid.domain.job import Purpose, Task, TaskState
 from corpgrid.stores.postgres.rows import received_text
-from corpgrid.stores.postgres.spans import Span
+from corpgrid.stores.postgres.spans import Span, Spanning
 from corpgrid.stores.rows import (
     ATTEMPT_STATES,
     INDEX_BITS,
@@ -42,6 +43,7 @@ from corpgrid.stores.rows import (
 JOB_BITS = INDEX_BITS + NUMBER_BITS
 """An attempt's job is above them."""
 _NO_DIGEST = Digest(b"")
+_NOTHING: Sequence[Sequence[Any]] = ((), (), ())
 
 
 class TaskRun(NamedTuple):
@@ -79,10 +81,12 @@ class TaskRun(NamedTuple):
 
     def part(self, span: Span) -> TaskRun:
         """Some of it."""
-        return self._replace(first=span.first, last=span.last)
+        return make_task_run((*span, *self[2:]))
 
     def tasks(self, job: JobId, keys: Sequence[int]) -> list[Task]:
         """The tasks with these keys, which are in it."""
+        if len(keys) == 1:
+            return [make_task((job, keys[0] & LAST_INDEX, *self[2:12]))]
         indexes = map(LAST_INDEX.__and__, keys)
         return list(map(make_task, zip(repeat(job), indexes, *map(repeat, self[2:12]), strict=False)))
 
@@ -127,12 +131,9 @@ class AttemptRun(NamedTuple):
 
     def part(self, span: Span) -> AttemptRun:
         """Some of it."""
-        attempts = self.last - self.first + 1
-        begin, end = span.first - self.first, span.last - self.first + 1
-        sizes = (len(values) // attempts for values in self[10:])
-        of_each = [values[begin * size : end * size] for values, size in zip(self[10:], sizes, strict=True)]
-        positions, digests, seconds = of_each
-        return self._replace(first=span.first, last=span.last, positions=positions, digests=digests, seconds=seconds)
+        attempts, begin, end = self.last - self.first + 1, span.first - self.first, span.last - self.first + 1
+        of_each = (values[begin * len(values) // attempts : end * len(values) // attempts] for values in self[10:])
+        return make_attempt_run((*span, *self[2:10], *of_each))
 
     def tasks(self) -> Span:
         """The keys of its tasks."""
@@ -140,16 +141,10 @@ class AttemptRun(NamedTuple):
 
     def attempts(self, job: JobId, device: DeviceId, keys: Sequence[int]) -> list[Attempt]:
         """The attempts at the tasks with these keys, which are in it."""
-        number, attempts = self.first >> INDEX_BITS & LAST_NUMBER, self.last - self.first + 1
-        of_each: list[Sequence[Any]] = [
-            positions_of(self.positions),
-            digests_of(self.digests, attempts),
-            unpack(f">{len(self.seconds) // 8}d", self.seconds),
-        ]
-        if len(keys) < attempts:
-            begin = task_of(self.first)
-            of_each = [values and [values[key - begin] for key in keys] for values in of_each]
-        positions, digests, seconds = of_each
+        number = self.first >> INDEX_BITS & LAST_NUMBER
+        positions, digests, seconds = (
+            self._of_each(keys) if self.digests or self.positions or self.seconds else _NOTHING
+        )
         fields = zip(
             repeat(job),
             map(LAST_INDEX.__and__, keys),
@@ -161,6 +156,23 @@ class AttemptRun(NamedTuple):
             strict=False,
         )
         return list(map(make_attempt, fields))
+
+    def _of_each(self, keys: Sequence[int]) -> Sequence[Sequence[Any]]:
+        """Positions, digests and seconds of the attempts at these tasks; none where all are 0."""
+        attempts, begin = self.last - self.first + 1, task_of(self.first)
+        of_each: list[Sequence[Any]] = [
+            positions_of(self.positions),
+            digests_of(self.digests, attempts),
+            unpack(f">{len(self.seconds) // 8}d", self.seconds),
+        ]
+        if len(keys) == attempts:
+            return of_each
+        return [values and [values[key - begin] for key in keys] for values in of_each]
+
+
+make_task_run: Callable[[Iterable[Any]], TaskRun] = partial(tuple.__new__, TaskRun)
+make_attempt_run: Callable[[Iterable[Any]], AttemptRun] = partial(tuple.__new__, AttemptRun)
+"""``_make`` without its check of the length."""
 
 
 def task_key(job: int, index: int) -> int:
@@ -178,10 +190,14 @@ def tasks_of(attempts: Span) -> range:
     return range(task_of(attempts.first), task_of(attempts.last) + 1)
 
 
-def attempts_with(number: int, tasks: Span) -> Span:
+def attempts_with(number: int, tasks: Spanning) -> Span:
     """The keys of these tasks' attempts with one number."""
-    first, last = ((key >> INDEX_BITS << NUMBER_BITS | number) << INDEX_BITS | key & LAST_INDEX for key in tasks)
-    return Span(first, last)
+    at = number << INDEX_BITS
+    first, last = tasks.first, tasks.last
+    return Span(
+        (first >> INDEX_BITS << JOB_BITS) + at + (first & LAST_INDEX),
+        (last >> INDEX_BITS << JOB_BITS) + at + (last & LAST_INDEX),
+    )
 
 
 def packed_positions(positions: Sequence[int]) -> bytes:

@@ -162,6 +162,7 @@ class Writer:
         """Remember what a committed tick leaves behind."""
         view, effects = tick.view, tick.effects
         self._known.numbers.keep(effects)
+        self._known.specs.update((new.job.id, new.spec) for new in effects.new_jobs)
         self._known.ticked(view.now)
         if changes_owners(view.devices, effects.devices):
             self._known.forget_owners()

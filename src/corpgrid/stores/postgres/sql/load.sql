@@ -23,6 +23,7 @@ ORDER BY number FOR UPDATE OF jobs
 -- name: lock_ready_jobs
 -- Jobs that seem to have ready tasks, as many as it takes for $1 fresh and $1 tried ones, in the order in which they go;
 -- one that somebody else holds is passed over.  A job is locked when it is drawn, and none is drawn beyond the limit.
+-- `OFFSET 0` keeps the planner from comparing all jobs with all that is ready.
 WITH fresh AS MATERIALIZED (
   SELECT locked.number
   FROM (
@@ -31,6 +32,7 @@ WITH fresh AS MATERIALIZED (
       SELECT FROM job_shards AS shard
       WHERE shard.last_task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
         AND shard.open > 0 AND shard.attempts = 0 AND shard.state BETWEEN 1 AND 3
+      OFFSET 0
     )
     ORDER BY priority DESC, created_at, number
     LIMIT $1
@@ -50,6 +52,7 @@ WITH fresh AS MATERIALIZED (
       SELECT FROM job_shards AS shard
       WHERE shard.last_task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
         AND shard.open > 0 AND shard.attempts > 0 AND shard.state BETWEEN 1 AND 3
+      OFFSET 0
     )
     ORDER BY priority DESC, created_at, number
     LIMIT $1
@@ -167,29 +170,29 @@ UNION ALL
   WHERE before < $3
 )
 UNION ALL
-SELECT
-  2, last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev, accepted_device
-FROM job_shards WHERE last_task IN (
-  SELECT found.last_task FROM unnest($4::bigint[], $5::bigint[]) AS wanted (first, last) CROSS JOIN LATERAL (
-    SELECT last_task, tasks FROM job_shards WHERE last_task >= wanted.first AND last_task < wanted.last
+(
+  SELECT DISTINCT ON (last_task)
+    2, last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev, accepted_device
+  FROM unnest($4::bigint[], $5::bigint[]) AS wanted (first, last) CROSS JOIN LATERAL (
+    SELECT * FROM job_shards
+    WHERE wanted.first < wanted.last AND last_task >= wanted.first AND last_task < wanted.last
     UNION ALL
-    (SELECT last_task, tasks FROM job_shards WHERE last_task >= wanted.last ORDER BY last_task LIMIT 1)
+    (SELECT * FROM job_shards WHERE last_task >= wanted.last ORDER BY last_task LIMIT 1)
   ) AS found
   WHERE found.last_task - found.tasks < wanted.last
 )
 
 -- name: attempts
 -- The runs in which the attempts from $1 to $2 are.
-SELECT
+SELECT DISTINCT ON (last_attempt)
   last_attempt, tasks, device, owner, site, purpose, epoch, state, batch, reason, positions, digests, seconds
-FROM job_attempts WHERE last_attempt IN (
-  SELECT found.last_attempt FROM unnest($1::bigint[], $2::bigint[]) AS wanted (first, last) CROSS JOIN LATERAL (
-    SELECT last_attempt, tasks FROM job_attempts WHERE last_attempt >= wanted.first AND last_attempt < wanted.last
-    UNION ALL
-    (SELECT last_attempt, tasks FROM job_attempts WHERE last_attempt >= wanted.last ORDER BY last_attempt LIMIT 1)
-  ) AS found
-  WHERE found.last_attempt - found.tasks < wanted.last
-)
+FROM unnest($1::bigint[], $2::bigint[]) AS wanted (first, last) CROSS JOIN LATERAL (
+  SELECT * FROM job_attempts
+  WHERE wanted.first < wanted.last AND last_attempt >= wanted.first AND last_attempt < wanted.last
+  UNION ALL
+  (SELECT * FROM job_attempts WHERE last_attempt >= wanted.last ORDER BY last_attempt LIMIT 1)
+) AS found
+WHERE found.last_attempt - found.tasks < wanted.last
 
 -- name: devices
 -- The devices $1 and $2, which are locked, and the devices $3, which are only looked at; with the version of each row.

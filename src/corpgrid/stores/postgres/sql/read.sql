@@ -33,32 +33,35 @@ SELECT content FROM job_blobs WHERE digest = $1 ORDER BY job LIMIT 1
 -- name: tasks_of_job
 -- Of the job $1 runs with tasks above index $2, with $3 such tasks or all.
 SELECT
-  last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev, accepted_device
-FROM (
+  shard.last_task, shard.tasks, shard.state, shard.purpose, shard.open, shard.live, shard.attempts, shard.failures,
+  shard.accepted, shard.reason, shard.ready_at, shard.final_rev, shard.accepted_device
+FROM jobs CROSS JOIN LATERAL (
   SELECT page.*, sum(page.wanted) OVER (ORDER BY page.last_task) - page.wanted AS before
   FROM (
-    SELECT shard.*, least(shard.tasks, shard.last_task - (jobs.number << 24) - $2::bigint) AS wanted
-    FROM jobs JOIN job_shards AS shard
-      ON shard.last_task > (jobs.number << 24) + $2::bigint AND shard.last_task <= (jobs.number << 24) + 16777215
-    WHERE jobs.id = $1 ORDER BY shard.last_task LIMIT $3
+    SELECT *, least(tasks, last_task - (jobs.number << 24) - $2::bigint) AS wanted
+    FROM job_shards
+    WHERE last_task > (jobs.number << 24) + $2::bigint AND last_task <= (jobs.number << 24) + 16777215
+    ORDER BY last_task LIMIT $3
   ) AS page
-) AS counted
-WHERE before < $3
+) AS shard
+WHERE jobs.id = $1 AND shard.before < $3
 
 -- name: tasks_of_job_in
 -- The same, in one of the states $4.
 SELECT
-  last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev, accepted_device
-FROM (
+  shard.last_task, shard.tasks, shard.state, shard.purpose, shard.open, shard.live, shard.attempts, shard.failures,
+  shard.accepted, shard.reason, shard.ready_at, shard.final_rev, shard.accepted_device
+FROM jobs CROSS JOIN LATERAL (
   SELECT page.*, sum(page.wanted) OVER (ORDER BY page.last_task) - page.wanted AS before
   FROM (
-    SELECT shard.*, least(shard.tasks, shard.last_task - (jobs.number << 24) - $2::bigint) AS wanted
-    FROM jobs JOIN job_shards AS shard
-      ON shard.last_task > (jobs.number << 24) + $2::bigint AND shard.last_task <= (jobs.number << 24) + 16777215
-    WHERE jobs.id = $1 AND shard.state = ANY ($4::smallint[]) ORDER BY shard.last_task LIMIT $3
+    SELECT *, least(tasks, last_task - (jobs.number << 24) - $2::bigint) AS wanted
+    FROM job_shards
+    WHERE last_task > (jobs.number << 24) + $2::bigint AND last_task <= (jobs.number << 24) + 16777215
+      AND state = ANY ($4::smallint[])
+    ORDER BY last_task LIMIT $3
   ) AS page
-) AS counted
-WHERE before < $3
+) AS shard
+WHERE jobs.id = $1 AND shard.before < $3
 
 -- name: attempts_of_task
 -- Of the job $1, the runs in which attempts at the task with the index $2 are, by number.
@@ -117,26 +120,28 @@ SELECT
   shard.last_task, shard.tasks, shard.state, shard.purpose, shard.open, shard.live, shard.attempts, shard.failures,
   shard.accepted, shard.reason, shard.ready_at, shard.final_rev, shard.accepted_device,
   attempt.last_attempt, attempt.tasks, devices.id, attempt.batch, attempt.positions
-FROM (
+FROM jobs
+CROSS JOIN LATERAL (
   SELECT page.*, sum(page.wanted) OVER (ORDER BY page.last_task) - page.wanted AS before
   FROM (
     SELECT
-      shard.*, (shard.last_task >> 24 << 36) + (shard.accepted::bigint << 24) + (shard.last_task & 16777215) AS accepted_attempt,
-      least(shard.tasks, shard.last_task - (jobs.number << 24) - $2::bigint) AS wanted
-    FROM jobs
-    JOIN job_shards AS shard
-      ON shard.last_task > (jobs.number << 24) + $2::bigint AND shard.last_task <= (jobs.number << 24) + 16777215
-    WHERE jobs.id = $1 AND shard.state + 0 = 3 AND shard.accepted >= 0 ORDER BY shard.last_task LIMIT $3
+      *, (last_task >> 24 << 36) + (accepted::bigint << 24) + (last_task & 16777215) AS accepted_attempt,
+      least(tasks, last_task - (jobs.number << 24) - $2::bigint) AS wanted
+    FROM job_shards
+    WHERE last_task > (jobs.number << 24) + $2::bigint AND last_task <= (jobs.number << 24) + 16777215
+      AND state + 0 = 3 AND accepted >= 0
+    ORDER BY last_task LIMIT $3
   ) AS page
 ) AS shard
-JOIN LATERAL (
+CROSS JOIN LATERAL (
   SELECT * FROM job_attempts
-  WHERE job_attempts.last_attempt > shard.accepted_attempt - shard.tasks AND job_attempts.last_attempt < shard.accepted_attempt
+  WHERE job_attempts.last_attempt > shard.accepted_attempt - shard.tasks
+    AND job_attempts.last_attempt < shard.accepted_attempt
   UNION ALL
   (SELECT * FROM job_attempts WHERE job_attempts.last_attempt >= shard.accepted_attempt ORDER BY job_attempts.last_attempt LIMIT 1)
-) AS attempt ON attempt.last_attempt - attempt.tasks < shard.accepted_attempt
+) AS attempt
 JOIN devices ON devices.number = attempt.device
-WHERE shard.before < $3
+WHERE jobs.id = $1 AND shard.before < $3 AND attempt.last_attempt - attempt.tasks < shard.accepted_attempt
 
 -- name: batches
 SELECT number, content FROM result_batches WHERE number = ANY ($1::bigint[])
