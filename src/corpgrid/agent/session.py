@@ -161,8 +161,8 @@ class Session:
                 self._beating = False
             case Register():
                 self.link = Link.DOWN
-        if refused:
-            self.link = Link.DOWN
+        if refused and not isinstance(what, Register) and what.status.session == self._secret and self.link is Link.UP:
+            self.link = Link.DOWN  # the session that was refused is the one that it has, not one before it
         self._failures += 1
         delay = min(0.1 * 2 ** min(self._failures, 10), self.settings.reconnect_window_seconds)
         self._retry_at = now + pause_seconds + self._rng.uniform(0.0, max(delay, pause_seconds))

@@ -1,8 +1,9 @@
 """The agent at work: carries out what the session says, and tells it what came of it.
 
-All decisions are the session's.  Here are only the tasks that wait: one for each request under way, one for each slot,
-one that watches the host, and one that wakes the session when its time comes.  Freezing and killing happen in the same
-step as the news that asks for them, before anything else is awaited.
+All decisions are the session's.  Here are only the tasks that wait, one for each request under way, one for each slot,
+and one that watches the host; and the timer that wakes the session when its time comes.  Freezing and killing happen in
+the same step as the news that asks for them, before anything else is awaited; what the session wants next is asked once
+the loop has handed over all news that came together.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ class Supervisor:
         self._slots = slots
         self._clock = clock
         self._work_came = Bell()
-        self._due = asyncio.Event()
+        self._advancing = False
+        self._ended = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._drained = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._told = ""
@@ -63,7 +67,7 @@ class Supervisor:
         self._session.host = await self._watch.first()
         try:
             self._spawn(self._watch.run(self._host_changed))
-            self._spawn(self._keep_time())
+            self._advance_soon()
             self._spawn(self._runners.keep_spares(lambda: self._session.may_run))
             for slot in self._slots:
                 self._spawn(slot.run(self._work_came, self._finished))
@@ -74,31 +78,40 @@ class Supervisor:
 
     async def _close(self) -> None:
         self._carry_out(self._session.close(now=self._clock.monotonic()))
-        deadline = self._clock.monotonic() + _CLOSE_SECONDS
-        while not self._session.drained and self._clock.monotonic() < deadline:
-            self._due.clear()
-            try:
-                async with asyncio.timeout(max(deadline - self._clock.monotonic(), 0.0)):
-                    await self._due.wait()
-            except TimeoutError:
-                log.warning("the scheduler did not answer in time; the leases will run out by themselves")
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._drained.wait()
+        except TimeoutError:
+            log.warning("the scheduler did not answer in time; the leases will run out by themselves")
 
     async def _end_all(self) -> None:
+        self._ended = True
+        if self._timer is not None:
+            self._timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._runners.close()
 
-    async def _keep_time(self) -> None:
-        while True:
-            now = self._clock.monotonic()
+    def _advance_soon(self) -> None:
+        if not self._advancing:
+            self._advancing = True
+            asyncio.get_running_loop().call_soon(self._advance)
+
+    def _advance(self) -> None:
+        """Ask the session what it wants now, and when it wants to be asked again."""
+        if self._ended:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        now = self._clock.monotonic()
+        try:
             self._carry_out(self._session.advance(now=now))
-            self._due.clear()
-            try:
-                async with asyncio.timeout(self._session.next_due(now=now)):
-                    await self._due.wait()
-            except TimeoutError:
-                continue
+        except Exception as error:  # noqa: BLE001 - as in any of its tasks: the agent ends with it
+            self._failed(error)
+            return
+        self._advancing = False
+        self._timer = asyncio.get_running_loop().call_later(self._session.next_due(now=now), self._advance_soon)
 
     def _host_changed(self, host: Host) -> None:
         was = self._session.host
@@ -125,7 +138,9 @@ class Supervisor:
         self._tell_of_orders()
         if self._session.queue.jobs() and self._session.may_run:
             self._work_came.ring()
-        self._due.set()
+        if self._session.drained:
+            self._drained.set()
+        self._advance_soon()
 
     def _tell_of_orders(self) -> None:
         """Log it once when the scheduler says stop, and when it says go on."""
@@ -143,5 +158,9 @@ class Supervisor:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None and not self._over.done():
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        if not self._over.done():
             self._over.set_exception(error)

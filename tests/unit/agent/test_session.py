@@ -324,6 +324,20 @@ def test_a_device_that_can_start_nothing_rests_longer_each_time_and_asks_again()
     assert only(made.advance(now=now), Poll)
 
 
+@pytest.mark.parametrize("late", ["while it registers", "when it has"])
+def test_requests_that_are_refused_together_lead_to_one_registration(late):
+    made = session()
+    up(made)
+    (beat,) = only(made.advance(now=60.0), Beat)
+    poll = Poll(beat.status, 1, 0.0, {})
+    made.failed(beat, refused=True, now=60.0)
+    (register,) = only(made.advance(now=120.0), Register)
+    if late == "when it has":
+        made.registered(RegisterReply(device=DeviceId("d"), session="another"), now=120.0)
+    out = made.failed(poll, refused=True, now=120.0) + made.advance(now=180.0)
+    assert not only(out, Register), register
+
+
 @given(st.floats(1e-6, 100.0))
 @settings(max_examples=50)
 def test_short_tasks_are_asked_for_by_the_hundred_and_long_ones_one_at_a_time(seconds):
