@@ -17,7 +17,10 @@ def transport_limits(config: Config) -> TransportLimits:
     """The limits of a connection."""
     limits = config.limits
     return TransportLimits(
-        call_seconds=limits.call_seconds, message_bytes=limits.message_bytes, blob_bytes=limits.blob_bytes
+        call_seconds=limits.call_seconds,
+        message_bytes=limits.message_bytes,
+        blob_bytes=limits.blob_bytes,
+        connections=limits.connections,
     )
 
 

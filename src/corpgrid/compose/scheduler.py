@@ -136,6 +136,7 @@ def scheduler_limits(config: Config) -> SchedulerLimits:
         sweep_seconds=settings.sweep_seconds,
         keep_seconds=settings.keep_days * DAY_SECONDS,
         collect_grace_seconds=settings.blob_grace_seconds,
+        bundle_bytes=config.limits.bundle_bytes,
         job_tasks=config.limits.job_tasks,
         task_attempts=config.limits.task_attempts,
         **{name: getattr(config.limits, name) for name in OF_TASKS},

@@ -134,7 +134,7 @@ class LimitsConfig:
     inline_bytes: int = setting(64 * KIB, "a result inside a message; larger ones become blobs", 0, 16 * MIB)
     batch_bytes: int = setting(2 * MIB, "results in one message", KIB, GIB)
     blob_bytes: int = setting(64 * GIB, "one blob", MIB)
-    bundle_bytes: int = setting(512 * MIB, "one bundle", KIB)
+    bundle_bytes: int = setting(256 * MIB, "one bundle", KIB, 256 * MIB)
     job_tasks: int = setting(10_000_000, "tasks of one job", 1)
     task_attempts: int = setting(100, "attempts of one task, of any purpose", 1, 10_000)
     wall_seconds: float = setting(7 * DAY_SECONDS, "run time of one task", 1)
@@ -143,12 +143,10 @@ class LimitsConfig:
     output_bytes: int = setting(64 * GIB, "all files that one task leaves", 0)
     output_files: int = setting(100_000, "files that one task leaves", 0)
     output_depth: int = setting(64, "folders within folders that one task leaves", 1, 1_000)
-    unpack_ratio: int = setting(200, "times its size that an archive may unpack to", 1)
     log_bytes: int = setting(16 * MIB, "what is kept of what one task printed", 0)
     result_bytes: int = setting(256 * MIB, "one encoded result", KIB)
-    running_jobs: int = setting(10_000, "jobs of one tenant that are not finished", 1)
     queued_requests: int = setting(100_000, "requests that wait for one scheduler", 1)
-    connections: int = setting(100_000, "connections to one scheduler", 1)
+    connections: int = setting(100_000, "programs that are connected to one scheduler", 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

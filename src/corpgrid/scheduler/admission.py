@@ -34,7 +34,12 @@ def require_within(spec: JobSpec, limits: SchedulerLimits) -> None:
         _check(name, f"{name} of a task", getattr(spec.limits, name), getattr(limits, name))
 
 
+def too_much(name: str, what: str, got: float, limit: float, instead: str = "Ask for less") -> LimitError:
+    """The error of somebody who met a limit of the operator."""
+    remedy = f"{instead}, or have the operator raise limits.{name} of the scheduler."
+    return LimitError(f"limits.{name}", limit=limit, got=got, what=what, remedy=remedy)
+
+
 def _check(name: str, what: str, got: float, limit: float, instead: str = "Ask for less") -> None:
     if got > limit:
-        remedy = f"{instead}, or have the operator raise limits.{name} of the scheduler."
-        raise LimitError(f"limits.{name}", limit=limit, got=got, what=what, remedy=remedy)
+        raise too_much(name, what, got, limit, instead)

@@ -20,6 +20,7 @@ from corpgrid.domain.job import JobSpec, JobState
 from corpgrid.errors import ConflictError
 from corpgrid.ports.blobs import Blobs
 from corpgrid.ports.store import Store
+from corpgrid.scheduler.admission import too_much
 from corpgrid.scheduler.recent import Recent
 from corpgrid.trust.bundle import verify_bundle
 from corpgrid.trust.envelope import read_envelope
@@ -50,11 +51,13 @@ class Footprints:
         blobs: where bytes stand.
         keys: the submitters that are trusted now.
         grace_seconds: for how long a collection leaves alone what was put.
+        bundle_bytes: the largest bundle.
     """
 
-    def __init__(self, blobs: Blobs, keys: Keys, *, grace_seconds: float) -> None:
+    def __init__(self, blobs: Blobs, keys: Keys, *, grace_seconds: float, bundle_bytes: int) -> None:
         self._blobs = blobs
         self._keys = keys
+        self._bundle_bytes = bundle_bytes
         self._fresh_seconds = min(_FRESH_SECONDS, grace_seconds / 4)
         self._found_at: dict[Digest, float] = {}
         self._bundles: Recent[Digest, _Bundle] = Recent(_BUNDLES_KEPT)
@@ -70,6 +73,7 @@ class Footprints:
             ConflictError: a blob is not stored.
             TrustError: the bundle's signature, or the page list, does not hold.
             BundleError: the bundle is none.
+            LimitError: it is too large.
         """
         named = [spec.bundle, spec.arguments.pages, *spec.inputs.values()]
         await self._require_stored(named, attached, "that its specification names")
@@ -112,6 +116,9 @@ class Footprints:
         keyring, known = self._keys(), self._bundles.get(name)
         if known is not None and known.signer in keyring:
             return known
+        size = await self._blobs.size(name) or 0
+        if size > self._bundle_bytes:
+            raise too_much("bundle_bytes", "the bundle", size, self._bundle_bytes, "Make data an input of the job")
         content = await self._blobs.get(name)
         if len(content) > _THREAD_BYTES:
             verified = await asyncio.to_thread(verify_bundle, content, expected=name, keyring=keyring)

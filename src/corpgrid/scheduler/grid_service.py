@@ -76,7 +76,9 @@ class GridService(DirectBlobs):
         self._store = store
         self._clock = clock
         self._keys = keys
-        self._footprints = Footprints(blobs, keys, grace_seconds=limits.collect_grace_seconds)
+        self._footprints = Footprints(
+            blobs, keys, grace_seconds=limits.collect_grace_seconds, bundle_bytes=limits.bundle_bytes
+        )
         self._results = results
         self._specs = specs
         self._limits = limits

@@ -28,6 +28,7 @@ class SchedulerLimits:
         keep_seconds: for how long what a job brought is kept after its end; 0 is for ever.
         collect_seconds: how often what is kept no more is collected, at least; 0 is never.
         collect_grace_seconds: how old a blob must be that nothing names.
+        bundle_bytes: one bundle.
         job_tasks: tasks of one job; this and the rest is what a job may ask for (``admission``).
         task_attempts: attempts that a job may allow a task.
         wall_seconds: run time of one task.
@@ -56,6 +57,7 @@ class SchedulerLimits:
     keep_seconds: float = 90 * 86_400.0
     collect_seconds: float = 3_600.0
     collect_grace_seconds: float = 86_400.0
+    bundle_bytes: int = 256 << 20
     job_tasks: int = 10_000_000
     task_attempts: int = 100
     wall_seconds: float = 604_800.0

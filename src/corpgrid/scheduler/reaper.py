@@ -56,7 +56,9 @@ class Reaper:
         self._store = store
         self._blobs = blobs
         self._clock = clock
-        self._footprints = Footprints(blobs, keys, grace_seconds=limits.collect_grace_seconds)
+        self._footprints = Footprints(
+            blobs, keys, grace_seconds=limits.collect_grace_seconds, bundle_bytes=limits.bundle_bytes
+        )
         self._limits = limits
         self._counters = counters
 

@@ -4,6 +4,7 @@ Rules:
 * It listens where only this machine's users (loopback) or only its own user (Unix socket) can connect; gRPC's local
   credentials check that once more at each connection.
 * Every unary call may also come on a stream of calls (``stream_server``); what is said to it is the same.
+* Each program holds one such stream; when there are ``connections`` of them, the next is told to come back later.
 * ``stop`` takes no new calls, on streams neither, and gives those under way ``grace_seconds``.
 
 >>> async with serving(dispatch, parse("unix:/run/corpgrid/grid.sock"), limits) as server:
@@ -17,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from corpgrid.errors import ConfigError, CorpGridError
+from corpgrid.errors import ConfigError, CorpGridError, OverloadedError
 from corpgrid.transport.address import Address, prepare
 from corpgrid.transport.dispatch import UNARY, Dispatch
 from corpgrid.transport.grpc_status import metadata_of, status_of
@@ -29,6 +30,7 @@ from corpgrid.wire.methods import PACKAGE, Method
 
 log = logging.getLogger(__name__)
 
+_FULL_SECONDS = 10.0
 _Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
@@ -107,6 +109,9 @@ class GrpcServer:
         return handle
 
     async def _exchange(self, _requests: object, context: _Context) -> None:
+        if len(self._streams) >= self._limits.connections:
+            full = f"{len(self._streams):,} programs are connected, and limits.connections allows no more"
+            await _refuse(context, OverloadedError(full, retry_after_seconds=_FULL_SECONDS))
         stream = AnswerStream(self._dispatch, context.write, stream_calls=self._limits.stream_calls)
 
         async def read() -> bytes | None:

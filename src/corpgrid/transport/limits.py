@@ -13,6 +13,7 @@ class TransportLimits:
         message_bytes: largest request or reply.
         blob_bytes: largest blob that a client may store.
         stream_calls: how many calls may be under way on one stream; 0: every call goes by itself.
+        connections: how many streams of calls a server has at once.
         stream_bytes: largest request that goes on a stream.
         chunk_bytes: bytes in one message of a blob's stream.
         call_seconds: how long a call may take beyond what it waits by itself, reconnecting included.
@@ -24,6 +25,7 @@ class TransportLimits:
     message_bytes: int = 32 << 20
     blob_bytes: int = 8 << 30
     stream_calls: int = 64
+    connections: int = 100_000
     stream_bytes: int = 256 << 10
     chunk_bytes: int = 1 << 20
     call_seconds: float = 30.0

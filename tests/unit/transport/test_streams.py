@@ -124,6 +124,33 @@ async def test_a_stream_that_takes_nothing_more_is_over_before_its_calls_are_ove
     assert stream.over
 
 
+async def test_one_program_more_than_may_be_connected_is_told_to_come_back(tmp_path: Path):
+    address, limits = parse(f"unix:{tmp_path}/grid.sock"), replace(LIMITS, connections=2, call_seconds=1.0)
+    async with serving(dispatch(Api()), address, limits):
+        grids = [connect_grid([address], limits=limits, rng=random.Random(seed)) for seed in range(3)]
+        try:
+            for grid in grids[:2]:
+                await grid.info()
+            with pytest.raises(OverloadedError, match=r"2 programs are connected, and limits\.connections"):
+                await grids[2].info()
+            await grids[0].close()
+            await grids[1].info()
+            await until_answered(grids[2])
+        finally:
+            for grid in grids:
+                await grid.close()
+
+
+async def until_answered(grid: RemoteGrid) -> None:
+    async with asyncio.timeout(10.0):
+        while True:
+            try:
+                await grid.info()
+            except OverloadedError:
+                continue
+            return
+
+
 async def test_a_slow_call_ends_alone_if_others_are_answered(tmp_path: Path):
     api = Api()
     async with serving(dispatch(api), parse(f"unix:{tmp_path}/grid.sock"), LIMITS) as server:
