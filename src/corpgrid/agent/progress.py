@@ -134,7 +134,8 @@ class Progress:
 
     def take(self) -> list[Finished]:
         """What finished since the last call."""
-        taken, self._finished, self.untaken_bytes = self._finished, [], 0
+        taken, self._finished = self._finished, []
+        self.untaken_bytes = sum(len(record.payload) for record in self._records)
         return taken
 
     def end(self, verdict: Verdict) -> list[RunnerTask]:
@@ -158,6 +159,7 @@ class Progress:
                 raise RunnerError(f"it sends a result of {len(record.payload):,} bytes beyond result_bytes")
             unrecorded.popleft()
             self._records.append(record)
+            self.untaken_bytes += len(record.payload)
 
     def _match(self) -> None:
         whole = min(len(self._records), len(self._logs))
@@ -169,7 +171,7 @@ class Progress:
             index, attempt, ok, payload, reason, detail, seconds, has_outputs = record
             outcome = result if ok else failed
             outputs = self._work / f"task-{index}-{attempt}" if has_outputs else None
-            self.untaken_bytes += len(payload) + len(log)
+            self.untaken_bytes += len(log)
             finished.append(Finished(index, attempt, outcome, payload, reason, detail, seconds, log, dropped, outputs))
 
     def rest_of_log(self) -> TaskLog:

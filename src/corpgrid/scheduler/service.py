@@ -181,5 +181,5 @@ class AgentService(DirectBlobs):
         return await self._tick.answer(Reply, Checkpointed(ticket=self._tick.ticket(), request=request))
 
     async def _results(self, status: AgentStatus, batches: Sequence[Batch]) -> tuple[Batch, ...]:
-        key = await self._sessions.check(status)
+        key = (await self._sessions.check(status)).key
         return await self._evidence.admit(status, batches, key) if batches else ()

@@ -2,7 +2,8 @@
 
 * A secret is given once, in the reply to RegisterAgent; the row keeps its digest.  A new registration ends the old
   session.
-* What was found is kept at hand, and follows the commits of this scheduler, and what it hears of others'.
+* What was found is kept at hand, and follows the commits of this scheduler, and what it hears of others'.  A session
+  that begins here is known from its commit on: nobody's first call costs a read.
 * That may be late: so each tick looks once more, at the device's row that it holds (``ended``).  A session that ended
   at any scheduler counts at none from that commit on.
 """
@@ -10,7 +11,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import View
@@ -23,9 +23,21 @@ from corpgrid.trust.digest import digest, equal
 from corpgrid.trust.keys import PublicKey
 
 
-class _Session(NamedTuple):
-    secret: bytes
-    key: PublicKey
+class _Session:
+    """What a device's row says; its key is read when somebody wants it."""
+
+    __slots__ = ("_key", "raw", "secret")
+
+    def __init__(self, row: Device) -> None:
+        self.secret = row.session
+        self.raw = row.public_key
+        self._key: PublicKey | None = None
+
+    @property
+    def key(self) -> PublicKey:
+        if self._key is None:
+            self._key = PublicKey.from_raw(self.raw)
+        return self._key
 
 
 class Sessions:
@@ -35,8 +47,8 @@ class Sessions:
         self._store = store
         self._known: dict[DeviceId, _Session] = {}
 
-    async def check(self, status: AgentStatus) -> PublicKey:
-        """The key of the device that sends this status.
+    async def check(self, status: AgentStatus) -> _Session:
+        """The session in which a device sends this status.
 
         Raises:
             RefusedError: the secret is not that of its present session.
@@ -47,7 +59,7 @@ class Sessions:
             session = await self._read(status.device)
         if session is None or not equal(session.secret, given):
             raise _no_session(status.device)
-        return session.key
+        return session
 
     def ended(self, view: View, events: Sequence[Event]) -> Mapping[int, RefusedError]:
         """What to say, by ticket, to those whose session ended since ``check``; may be called in the store's thread."""
@@ -64,7 +76,9 @@ class Sessions:
         """These rows were committed."""
         for device in devices:
             session = self._known.get(device.id)
-            if session is not None and session.secret != device.session:
+            if (session is None or session.secret != device.session) and device.session:
+                self._known[device.id] = _Session(device)
+            elif session is not None and not device.session:
                 del self._known[device.id]
 
     def forget(self, devices: Iterable[DeviceId]) -> None:
@@ -76,7 +90,7 @@ class Sessions:
         row = await self._store.device(device)
         if row is None or not row.session:
             return None
-        session = self._known[device] = _Session(row.session, PublicKey.from_raw(row.public_key))
+        session = self._known[device] = _Session(row)
         return session
 
 

@@ -133,7 +133,9 @@ def test_failures_and_outputs_come_through():
 def test_what_waits_to_be_taken_is_counted():
     under_test = progress()
     under_test.on_done(done(*TASKS[:2], payload=b"x" * 1000))
-    assert (under_test.untaken_bytes, under_test.waits_for_log) == (0, True)
+    assert (under_test.untaken_bytes, under_test.waits_for_log) == (2000, True), (
+        "results whose marks are late count too"
+    )
     under_test.on_log(mark(TASKS[0], b"y" * 50) + mark(TASKS[1]))
     assert (under_test.untaken_bytes, under_test.waits_for_log) == (2050, False)
     under_test.take()

@@ -201,9 +201,9 @@ async def test_a_call_goes_to_whichever_scheduler_answers(two: list[Address], ap
     assert api.calls == 4
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))  # one begins at either
 async def test_a_scheduler_that_stands_still_is_passed_by(two: list[Address], api: Api, seed: int) -> None:
-    limits = replace(PATIENT, call_seconds=1.0)
+    limits = replace(PATIENT, call_seconds=4.0)
     stands_still = Api()
     stands_still.still = True
     grid = connect_grid(two, limits=limits, rng=random.Random(seed))
