@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _THREAD_BYTES = 256 << 10
 """Above this, hashing is worth a hop to a thread, which it runs in without holding up the loop."""
+_ITEM_BYTES = 512
+"""What a decoded item takes in memory beside its content, which is there twice; of a short result it is nearly all."""
 _AT_HAND_SECONDS = 60.0
 """A reader who follows a job asks for what was committed just now."""
 
@@ -42,7 +44,7 @@ class Evidence:
         store: where they are kept.
         blobs: where what they name is kept.
         counters: what is counted.
-        keep_bytes: verified batches kept at hand.
+        keep_bytes: memory for verified batches that are kept at hand.
     """
 
     def __init__(self, store: Store, blobs: Blobs, counters: Counters, *, keep_bytes: int) -> None:
@@ -57,7 +59,7 @@ class Evidence:
         batch = self._recent.get(stored.content)
         if batch is not None:
             until = asyncio.get_running_loop().time() + _AT_HAND_SECONDS
-            self._committed.put(stored.number, (batch, until), size_bytes=len(stored.content))
+            self._committed.put(stored.number, (batch, until), size_bytes=_memory_bytes(batch))
 
     async def admit(self, status: AgentStatus, batches: Sequence[Batch], key: PublicKey) -> tuple[Batch, ...]:
         """The batches of a request, verified.
@@ -127,7 +129,7 @@ class Evidence:
             verified = await asyncio.to_thread(verify_batch, batch, key)
         else:
             verified = verify_batch(batch, key)
-        self._recent.put(batch.content, verified, size_bytes=len(batch.content))
+        self._recent.put(batch.content, verified, size_bytes=_memory_bytes(verified))
         return verified
 
     async def _require_stored(self, batches: Sequence[Batch]) -> None:
@@ -138,6 +140,10 @@ class Evidence:
                 f"the results name {len(missing)} blobs that are not stored, first {digest_text(missing[0])}",
                 remedy="Store the blobs, then send the results again.",
             )
+
+
+def _memory_bytes(batch: Batch) -> int:
+    return 2 * len(batch.content) + _ITEM_BYTES * len(batch.items)
 
 
 def _blobs_of(batch: Batch) -> Iterable[Digest]:

@@ -23,7 +23,7 @@ class SchedulerLimits:
         listed: jobs, tasks or audit lines in one answer.
         wait_seconds: the longest that a reader of results may wait in one call.
         submit_blobs: blobs that may come with a job.
-        evidence_bytes: verified batches that are kept at hand.
+        evidence_bytes: memory for verified batches that are kept at hand.
         sweep_seconds: how often leases and waiting tasks are looked at while a job runs.
         keep_seconds: for how long what a job brought is kept after its end; 0 is for ever.
         collect_seconds: how often what is kept no more is collected, at least; 0 is never.

@@ -1,10 +1,13 @@
-"""What the service itself costs a task, without the store and the rules: the budget is 25 microseconds of CPU."""
+"""What the service itself costs: 25 microseconds of CPU a task without store and rules, and the memory it was given."""
 
 from __future__ import annotations
 
 import time
+import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
+
+import pytest
 
 from corpgrid.domain.answers import Cursor
 from corpgrid.domain.messages import Grant, GrantedTask, PollReply
@@ -16,6 +19,7 @@ from tests.unit.scheduler.world import World
 
 TASKS = 512
 ROUNDS = 20
+KEEP_BYTES = 4 << 20
 BUDGET_MICROSECONDS = 25.0
 
 
@@ -57,3 +61,26 @@ async def test_a_tasks_way_through_the_service_is_cheap(world: World) -> None:
     costs = {work.__name__: await cheapest(work) for work in (results_in, work_out, results_out)}
     assert sum(costs.values()) < BUDGET_MICROSECONDS, costs
     print({name: round(cost, 2) for name, cost in costs.items()})  # noqa: T201 -- shown with pytest -s
+
+
+@pytest.mark.parametrize("payload", [b"", b"d" * 100, b"d" * 4000], ids=len)
+async def test_batches_at_hand_take_the_memory_that_they_may(world: World, payload: bytes) -> None:
+    actor = world.actor()
+    await actor.register()
+    await world.scheduler.grid.submit_job(await world.job(TASKS))
+    grant = (await actor.poll()).grants[0]
+    contents = []
+    for seconds in range(60):
+        batch = actor.results(grant, payload=payload, seconds=float(seconds))
+        contents.append(methods.POLL_JOBS.request.encode(actor.poll_request(batches=[batch])))
+    evidence = Evidence(world.store, world.blobs, Counters(), keep_bytes=KEEP_BYTES)
+    tracemalloc.start()
+    try:
+        for content in contents:
+            request = methods.POLL_JOBS.request.decode(content)
+            await evidence.admit(request.status, request.batches, actor.key.public)
+        del request
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert KEEP_BYTES / 2 < kept_bytes < 1.2 * KEEP_BYTES
