@@ -6,7 +6,7 @@ replaced.  All lists that most ticks have are one statement.  Locks that are tak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import itemgetter
 from typing import Any
@@ -15,12 +15,13 @@ from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Effects, NewJob, View
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.errors import StaleError, StoreError
-from corpgrid.stores.postgres.changes import Changes
+from corpgrid.stores.changes import Changes, Found, Wanted, Written
 from corpgrid.stores.postgres.database import Columns, Session
 from corpgrid.stores.postgres.load import Held
-from corpgrid.stores.postgres.rows import columns, one_column
-from corpgrid.stores.postgres.runs import TaskRun, task_key
+from corpgrid.stores.postgres.rows import attempt_run_of, columns, one_column, task_run_of
 from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, LAST_NUMBER, NUMBER_BITS, device_values, gpu_values, job_values
+from corpgrid.stores.runs import TaskRun, task_key
+from corpgrid.stores.spans import ends
 from corpgrid.trust.jobspec import encode_spec
 
 _MANY_TASKS = 100_000
@@ -62,14 +63,16 @@ class _Commit:
             await self._extend_leases(effects.extend_leases_seconds)
         if effects.cancelled or any(job.tasks > _MANY_TASKS for job in effects.jobs if job.id in effects.finalised):
             await self._session.take_time()
+        final = self._final()
         changes = Changes(
-            self._session, self._held, effects,
-            jobs=self._jobs, devices=self._devices, fresh=self._fresh, final=self._final(),
+            effects, tasks=self._held.tasks, attempts=self._held.attempts,
+            jobs=self._jobs, devices=self._devices, fresh=self._fresh, final=final,
         )  # fmt: skip
+        written = await self._written(changes.rows())
         parts: dict[str, Columns] = {
             **self._new,
             **self._rows(changed),
-            **await changes.parts(),
+            **_runs(written, final),
             **self._evidence(),
             "put_ticks": [[instance], [self._view.now]],
         }
@@ -77,6 +80,23 @@ class _Commit:
         await self._put_gpus(effects.devices)
         await self._cancel_jobs()
         return transaction
+
+    async def _written(self, rows: Generator[Wanted, Found, Written]) -> Written:
+        """What changes, with the runs that are asked for on the way; their jobs are locked already."""
+        found: Found | None = None
+        while True:
+            try:
+                wanted = next(rows) if found is None else rows.send(found)
+            except StopIteration as end:
+                written: Written = end.value
+                return written
+            found = await self._found(wanted)
+
+    async def _found(self, wanted: Wanted) -> Found:
+        rows = self._session.rows
+        tasks = await rows("tasks", [], [], 0, *ends(wanted.tasks)) if wanted.tasks else []
+        attempts = await rows("attempts", *ends(wanted.attempts)) if wanted.attempts else []
+        return [task_run_of(row[1:]) for row in tasks], list(map(attempt_run_of, attempts))
 
     # -- names first: every other row points at them
 
@@ -210,6 +230,22 @@ class _Commit:
             await self._session.run("cancel_tasks", first, last, self._revs()[job])
             await self._session.run("stop_attempts", first << NUMBER_BITS, last << NUMBER_BITS | LAST_NUMBER)
             await self._session.run("drop_leases_of_job", number)
+
+
+def _runs(written: Written, final: Mapping[int, int]) -> dict[str, Columns]:
+    """Parameters of the statements that write runs, by name."""
+    new, attempts, tasks = written.new, written.attempts, written.tasks
+    replaced = [*(run.last for run in tasks.put), *tasks.drop]
+    return {
+        "taken_attempts": ends(new) if new else (),
+        "put_attempts": one_column(run.values() for run in attempts.put),
+        "add_attempts": one_column(run.values() for run in attempts.add),
+        "drop_attempts": [attempts.drop] if attempts.drop else (),
+        "finalise": [list(final), list(final.values()), replaced] if final else (),
+        "put_tasks": one_column(run.values() for run in tasks.put),
+        "add_tasks": one_column(run.values() for run in tasks.add),
+        "drop_tasks": [tasks.drop] if tasks.drop else (),
+    }
 
 
 def _gpu_rows(number: int, device: Device) -> Iterator[tuple[Any, ...]]:

@@ -9,7 +9,7 @@ the commit checks that such a row is as it was before it writes it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, groupby, islice
 from operator import itemgetter
@@ -19,23 +19,23 @@ from corpgrid.domain.attempt import LIVE, Attempt, Lease
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Need, OwnerPresence, Standing, View
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, TaskKey
-from corpgrid.domain.job import ComparatorKind, Job, JobSpec, Task
+from corpgrid.domain.job import ComparatorKind, Job, JobSpec
 from corpgrid.errors import StaleError
 from corpgrid.stores.postgres.database import Session
 from corpgrid.stores.postgres.numbers import Numbers
-from corpgrid.stores.postgres.rows import device_of_row, job_of_row, lease_of, received
-from corpgrid.stores.postgres.runs import AttemptRun, TaskRun, attempts_with, task_key, tasks_of
-from corpgrid.stores.postgres.spans import Span, ends, spans, within
-from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, Row, by_task, returned
+from corpgrid.stores.postgres.rows import attempt_run_of, device_of_row, job_of_row, lease_of, received, task_run_of
+from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, Row, returned
+from corpgrid.stores.runs import AttemptRun, TaskRun, task_key, tasks_of
 from corpgrid.stores.settings import StoreSettings
+from corpgrid.stores.shown import Shown
+from corpgrid.stores.spans import Span, ends, spans, within
 from corpgrid.stores.ticks import IDLE_SECONDS
 from corpgrid.trust.jobspec import decode_spec
 
 _SPECS = 10_000
-_FRESH, _TRIED = 0, 1
+_FRESH, _TRIED, _WANTED = 0, 1, 2
 _HELD, _VERSION = -2, -1
 _Mark = tuple[DeviceId, Digest]
-_KEY: Callable[[Task], TaskKey] = itemgetter(0, 1)
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class Held:
         devices: numbers of devices, and ``versions`` of their rows.
         locked: the devices that are locked.
         absent: devices that the need named and that were not there.
-        tasks: runs with tasks that the tick sees, by their keys; and ``attempts``, sorted.
+        tasks: runs with tasks that the tick sees; and ``attempts``, sorted.
     """
 
     jobs: dict[JobId, int] = field(default_factory=dict)
@@ -87,7 +87,7 @@ class Held:
     versions: dict[DeviceId, int] = field(default_factory=dict)
     locked: set[DeviceId] = field(default_factory=set)
     absent: set[DeviceId] = field(default_factory=set)
-    tasks: dict[int, TaskRun] = field(default_factory=dict)
+    tasks: list[TaskRun] = field(default_factory=list)
     attempts: list[AttemptRun] = field(default_factory=list)
 
 
@@ -116,8 +116,7 @@ class _Load:
         self._ids: dict[int, JobId] = {}
         self._bundle: dict[JobId, Digest] = {}
         self._settled: set[JobId] = set()
-        self._tasks: dict[TaskKey, Task] = {}
-        self._tried: dict[int, list[int]] = {}
+        self._shown = Shown(self._ids)
         self._attempts: dict[TaskKey, tuple[Attempt, ...]] = {}
         self._device_rows: dict[int, Row] = {}
         self._leases: dict[Epoch, Lease] = {}
@@ -131,13 +130,14 @@ class _Load:
         ready = await self._lock_ready(need.ready_limit) if need.ready_limit else ([], [])
         keys = sorted({*self._numbers(need.tasks), *due, *tainted, *await self._live_tasks(need, expired)})
         fresh, tried = await self._load_tasks(keys, *ready, limit=need.ready_limit)
+        self.held.tasks = list(self._shown.runs.values())
         attempts = await self._load_attempts()
         wanted = {run.device for run in attempts if within(keys, run.tasks())} | {row[1] for row in expired}
         await self._load_devices(named, wanted, {run.device for run in attempts})
         epochs = {run.epoch for run in attempts if run.state in LIVE} | {row[0] for row in expired}
         gpus, standings, barred = await self._rest(need, epochs)
-        self._attempts = self._attempts_of(attempts)
-        jobs = self._shown(need)
+        self._attempts = self._shown.attempts(attempts, self._device_ids())
+        jobs = self._jobs_shown(need)
         specs = await self._specs(jobs)
         bundles = {self._bundle[job] for job in jobs}
         assert self._now is not None
@@ -148,7 +148,7 @@ class _Load:
             next_batch=self._next_batch,
             jobs=jobs,
             specs=specs,
-            tasks=self._tasks,
+            tasks=self._shown.tasks,
             attempts=self._attempts,
             devices=self._devices(gpus),
             leases=self._leases,
@@ -212,28 +212,14 @@ class _Load:
         self, keys: Sequence[int], fresh: list[int], tried: list[int], *, limit: int
     ) -> tuple[list[TaskKey], list[TaskKey]]:
         """Fresh tasks, and those that were tried before."""
-        ready: tuple[list[TaskKey], list[TaskKey]] = ([], [])
         if not (keys or fresh or tried):
-            return ready
+            return [], []
+        runs: tuple[list[TaskRun], ...] = ([], [], [])
         for kind, *row in await self._session.rows("tasks", fresh, tried, limit, *ends(spans(keys))):
-            run = TaskRun.of(row)
-            if kind in {_FRESH, _TRIED}:
-                first = run.first
-                shown = self._show(run, range(first, min(run.last + 1, first + limit - len(ready[kind]))))
-                ready[kind].extend(shown)
-            else:
-                self._show(run, within(keys, run))
-        return ready
-
-    def _show(self, run: TaskRun, keys: Sequence[int]) -> list[TaskKey]:
-        """Add some of a run to the view."""
-        tasks = run.tasks(self._ids[run.last >> INDEX_BITS], keys)
-        shown = list(map(_KEY, tasks))
-        self._tasks.update(zip(shown, tasks, strict=True))
-        self.held.tasks[run.last] = run
-        if run.attempts:
-            self._tried[run.last] = sorted({*keys, *self._tried.get(run.last, ())})
-        return shown
+            runs[kind].append(task_run_of(row))
+        for run in runs[_WANTED]:
+            self._shown.show(run, within(keys, run))
+        return self._shown.show_first(runs[_FRESH], limit), self._shown.show_first(runs[_TRIED], limit)
 
     async def _live_tasks(self, need: Need, expired: Sequence[Row]) -> list[int]:
         """On which released devices work, and those under leases that ran out."""
@@ -245,24 +231,10 @@ class _Load:
 
     async def _load_attempts(self) -> list[AttemptRun]:
         """Runs in which the attempts of the tasks are, of each job in the order of their numbers."""
-        wanted = [
-            attempts_with(number, span)
-            for last, keys in self._tried.items()
-            for span in spans(keys)
-            for number in range(self.held.tasks[last].attempts)
-        ]
+        wanted = self._shown.attempts_wanted()
         rows = await self._session.rows("attempts", *ends(wanted)) if wanted else []
-        self.held.attempts = sorted(map(AttemptRun.of, rows))
+        self.held.attempts = sorted(map(attempt_run_of, rows))
         return self.held.attempts
-
-    def _attempts_of(self, runs: Sequence[AttemptRun]) -> dict[TaskKey, tuple[Attempt, ...]]:
-        """Of each task of the view, by number."""
-        devices, tried = self._device_ids(), sorted(chain.from_iterable(self._tried.values()))
-        made: list[Attempt] = []
-        for run in runs:
-            tasks = run.tasks()
-            made += run.attempts(self._ids[tasks.last >> INDEX_BITS], devices[run.device], within(tried, tasks))
-        return by_task(made)
 
     # -- devices, of which some are locked
 
@@ -316,9 +288,9 @@ class _Load:
         ids = self._device_ids()
         self._leases = {lease.epoch: lease for lease in (lease_of(row, self._ids, ids) for row in rows)}
 
-    def _shown(self, need: Need) -> dict[JobId, Job]:
+    def _jobs_shown(self, need: Need) -> dict[JobId, Job]:
         """Of the jobs that are locked those that were asked for, or that a row of the view belongs to."""
-        shown = {job for job, _ in self._tasks} | {lease.job for lease in self._leases.values()}
+        shown = {job for job, _ in self._shown.tasks} | {lease.job for lease in self._leases.values()}
         return {job: row for job, row in self._jobs.items() if job in shown or job in need.jobs or job in self._settled}
 
     async def _specs(self, jobs: Iterable[JobId]) -> dict[JobId, JobSpec]:

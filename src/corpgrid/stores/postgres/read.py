@@ -12,12 +12,12 @@ from corpgrid.domain.effects import AuditEntry, Checkpoint
 from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.ports.store import StoredResult
+from corpgrid.stores.pages import attempts_at, ended_after, provisional_after, tasks_after
 from corpgrid.stores.postgres.database import Pool, Session
 from corpgrid.stores.postgres.driver import translated
-from corpgrid.stores.postgres.pages import attempts_at, ended_after, provisional_after, tasks_after
 from corpgrid.stores.postgres.rows import device_of_row, job_of_row, received
-from corpgrid.stores.postgres.runs import digests_of
 from corpgrid.stores.rows import Row, task_state_number
+from corpgrid.stores.runs import digests_of
 from corpgrid.stores.settings import BatchBlobs
 from corpgrid.trust.jobspec import decode_spec
 
@@ -64,11 +64,12 @@ class Reader:
             rows = await self._rows("tasks_of_job_in", job, after, limit, numbers)
         else:
             rows = await self._rows("tasks_of_job", job, after, limit)
-        return tasks_after(rows, job, after=after, limit=limit)
+        return tasks_after(list(map(received, rows)), job, after=after, limit=limit)
 
     async def attempts(self, job: JobId, index: int) -> list[Attempt]:
         """``Store.attempts``."""
-        return attempts_at(await self._rows("attempts_of_task", job, index), job, index)
+        rows = await self._rows("attempts_of_task", job, index)
+        return attempts_at(list(map(received, rows)), job, index)
 
     async def ended(self, job: JobId, after: tuple[int, int], limit: int) -> tuple[Job, list[StoredResult]] | None:
         """``Store.ended``: both reads see the database as it was at one moment."""
@@ -76,14 +77,15 @@ class Reader:
             try:
                 await session.begin(moment=True)
                 rows = await session.rows("job", job)
-                results = await session.rows("ended", rows[0][0], *after, limit) if rows else []
+                results = list(map(received, await session.rows("ended", rows[0][0], *after, limit))) if rows else []
             finally:
                 await session.undo()
         return (job_of_row(rows[0]), ended_after(results, job, after=after, limit=limit)) if rows else None
 
     async def provisional(self, job: JobId, after: int, limit: int) -> list[StoredResult]:
         """``Store.provisional``."""
-        return provisional_after(await self._rows("provisional", job, after, limit), job, after=after, limit=limit)
+        rows = await self._rows("provisional", job, after, limit)
+        return provisional_after(list(map(received, rows)), job, after=after, limit=limit)
 
     async def batches(self, numbers: Sequence[int]) -> Mapping[int, bytes]:
         """``Store.batches``."""

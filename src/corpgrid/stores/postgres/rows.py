@@ -1,4 +1,4 @@
-"""Rows of PostgreSQL to values of the domain and back; those of tasks and attempts are ``runs``.
+"""Rows of PostgreSQL to values of the domain and back.
 
 PostgreSQL keeps every text but one with a NUL in it, and texts come from strangers; so a NUL is kept as two other
 characters, and nobody can tell.
@@ -12,9 +12,10 @@ from typing import Any
 
 from corpgrid.domain.attempt import Lease
 from corpgrid.domain.device import Device, Gpu
-from corpgrid.domain.ids import DeviceId, Epoch, JobId
+from corpgrid.domain.ids import DeviceId, Epoch, JobId, OwnerId, SiteId
 from corpgrid.domain.job import Job
 from corpgrid.stores.rows import Row, device_of, job_of
+from corpgrid.stores.runs import AttemptRun, TaskRun
 
 _ESCAPE, _NUL = "\ue000", "\ue0000"
 _GPUS = 37
@@ -58,6 +59,21 @@ def lease_of(row: Row, job: Mapping[int, JobId], device: Mapping[int, DeviceId])
     """A row of ``leases``."""
     epoch, of, for_job, granted_at, until, remaining = row
     return Lease(Epoch(epoch), device[of], job[for_job], granted_at, until, remaining)
+
+
+def task_run_of(row: Row) -> TaskRun:
+    """A row of ``job_shards``."""
+    run = TaskRun.of(row)
+    return run._replace(reason=received_text(run.reason)) if _ESCAPE in run.reason else run
+
+
+def attempt_run_of(row: Row) -> AttemptRun:
+    """A row of ``job_attempts``."""
+    run = AttemptRun.of(row)
+    if _ESCAPE not in run.owner + run.site + run.reason:
+        return run
+    owner, site, reason = map(received_text, (run.owner, run.site, run.reason))
+    return run._replace(owner=OwnerId(owner), site=SiteId(site), reason=reason)
 
 
 def job_of_row(row: Row) -> Job:

@@ -10,9 +10,9 @@ from corpgrid.domain.attempt import Attempt
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.job import Task
 from corpgrid.ports.store import StoredResult
-from corpgrid.stores.postgres.runs import AttemptRun, TaskRun, positions_of, task_key, tasks_of
-from corpgrid.stores.postgres.spans import Span
 from corpgrid.stores.rows import INDEX_BITS, Row
+from corpgrid.stores.runs import AttemptRun, TaskRun, positions_of, task_key, tasks_of
+from corpgrid.stores.spans import Span
 
 _COLUMNS = 13
 """Of a run of tasks, or of attempts; what comes with it stands after them."""

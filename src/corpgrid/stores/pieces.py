@@ -10,7 +10,8 @@ from typing import Generic, NamedTuple, TypeVar
 from corpgrid.domain.attempt import Attempt
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.job import Task
-from corpgrid.stores.postgres.runs import (
+from corpgrid.stores.rows import INDEX_BITS
+from corpgrid.stores.runs import (
     JOB_BITS,
     AttemptRun,
     TaskRun,
@@ -20,8 +21,7 @@ from corpgrid.stores.postgres.runs import (
     packed_seconds,
     task_of,
 )
-from corpgrid.stores.postgres.spans import Span, alike, rest, spans, within
-from corpgrid.stores.rows import INDEX_BITS
+from corpgrid.stores.spans import Span, alike, rest, spans, within
 
 Run = TypeVar("Run", TaskRun, AttemptRun)
 

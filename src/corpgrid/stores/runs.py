@@ -22,8 +22,6 @@ from typing import Any, NamedTuple
 from corpgrid.domain.attempt import Attempt, AttemptState
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, SiteId
 from corpgrid.domain.job import Purpose, Task, TaskState
-from corpgrid.stores.postgres.rows import received_text
-from corpgrid.stores.postgres.spans import Span, Spanning
 from corpgrid.stores.rows import (
     ATTEMPT_STATES,
     INDEX_BITS,
@@ -39,6 +37,7 @@ from corpgrid.stores.rows import (
     purpose_number,
     task_state_number,
 )
+from corpgrid.stores.spans import Span, Spanning
 
 JOB_BITS = INDEX_BITS + NUMBER_BITS
 """An attempt's job is above them."""
@@ -71,7 +70,7 @@ class TaskRun(NamedTuple):
     def of(cls, row: Row) -> TaskRun:
         """A row of ``job_shards``: the key, how many tasks, and the other columns."""
         last, tasks, state, purpose, open_, live, attempts, failures, accepted, reason, *others = row
-        copies = (open_, live, attempts, failures, accepted, received_text(reason))
+        copies = (open_, live, attempts, failures, accepted, reason)
         return cls(last - tasks + 1, last, TASK_STATES[state], PURPOSES[purpose], *copies, *others)
 
     def values(self) -> tuple[Any, ...]:
@@ -119,8 +118,8 @@ class AttemptRun(NamedTuple):
     def of(cls, row: Row) -> AttemptRun:
         """A row of ``job_attempts``: the key, how many attempts, and the other columns."""
         last, tasks, device, owner, site, purpose, epoch, state, batch, reason, *of_each = row
-        place = (device, OwnerId(received_text(owner)), SiteId(received_text(site)), PURPOSES[purpose])
-        end = (ATTEMPT_STATES[state], batch, received_text(reason))
+        place = (device, OwnerId(owner), SiteId(site), PURPOSES[purpose])
+        end = (ATTEMPT_STATES[state], batch, reason)
         return cls(last - tasks + 1, last, *place, epoch, *end, *of_each)
 
     def values(self) -> tuple[Any, ...]:

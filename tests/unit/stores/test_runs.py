@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from corpgrid.domain.attempt import Attempt, AttemptState
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, SiteId
 from corpgrid.domain.job import Purpose, Task, TaskState
-from corpgrid.stores.postgres.pieces import (
+from corpgrid.stores.pieces import (
     attempt_runs,
     attempts_by_key,
     cut,
@@ -19,8 +19,8 @@ from corpgrid.stores.postgres.pieces import (
     task_runs,
     tasks_by_key,
 )
-from corpgrid.stores.postgres.runs import AttemptRun, TaskRun, attempts_with, task_key, task_of, tasks_of
-from corpgrid.stores.postgres.spans import Span, alike, ends, rest, spans, within
+from corpgrid.stores.runs import AttemptRun, TaskRun, attempts_with, task_key, task_of, tasks_of
+from corpgrid.stores.spans import Span, alike, ends, rest, spans, within
 
 JOBS = {JobId("job_a"): 3, JobId("job_b"): 4}
 NAMES = {number: job for job, number in JOBS.items()}
