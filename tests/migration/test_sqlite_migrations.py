@@ -30,6 +30,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 JOB_BLOBS = 2
 """The schema since which small blobs stand in rows of their job."""
+RUNS = 4
+"""The schema since which a row holds a run of tasks."""
 
 
 def schema(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
@@ -68,7 +70,7 @@ async def test_the_rows_of_a_released_file_are_read(dump: Path, tmp_path: Path) 
     states = [row.state for row in await store.tasks(job.id)]
     assert states == [TaskState.FINAL, TaskState.PROVISIONAL, TaskState.LEASED, *[TaskState.READY] * 3]
     assert [row.task.index for row in await ended(store, job.id)] == [0]
-    assert [row.batch for row in await store.provisional(job.id)] == [1]
+    assert [(row.batch, row.position) for row in await store.provisional(job.id)] == [(1, 1)]
     assert len(await store.devices()) == 2
     assert len((await store.device((await store.devices())[1].id)).facts.gpus) == 1
     assert len(await store.audit_log()) == 1
@@ -79,6 +81,22 @@ async def test_the_rows_of_a_released_file_are_read(dump: Path, tmp_path: Path) 
     assert len(view.leases) == 1
     assert len(view.standings) == 1
     await store.close()
+
+
+@pytest.mark.parametrize("dump", RELEASED[: RUNS - 1], ids=lambda dump: dump.stem)
+def test_single_tasks_that_are_alike_become_runs(dump: Path, tmp_path: Path) -> None:
+    restore(dump, tmp_path / "grid.db")
+    old = Database(tmp_path / "grid.db")
+    migrate(old, now=1.0)
+    assert old.connection.execute("SELECT tasks FROM job_shards ORDER BY last_task").fetchall() == [
+        (1,),
+        (1,),
+        (1,),
+        (3,),
+    ]
+    positions = old.connection.execute("SELECT positions FROM job_attempts ORDER BY last_attempt").fetchall()
+    assert positions == [(b"",), ((1).to_bytes(4, "big"),), (b"",)]
+    old.close()
 
 
 def test_migrating_twice_does_nothing(database: Database) -> None:

@@ -266,16 +266,22 @@ def test_a_calm_day_breaks_nothing(past, tmp_path):
     assert sum(line["what"] == journal.TOLD and line["received"] for book in past.agents for line in book) > 0
 
 
-ONE_ATTEMPT = "(SELECT min(attempt) FROM job_attempts WHERE state = 4)"
+ONE_RUN = "(SELECT min(last_attempt) FROM job_attempts WHERE state = 4)"
 DAMAGE = {
     "a job is gone": ("DELETE FROM jobs WHERE number = (SELECT min(number) FROM jobs)", "I1: the job"),
     "a specification is another's": (
         "UPDATE job_specs SET envelope = (SELECT envelope FROM job_specs ORDER BY job DESC LIMIT 1)",
         "I4: job",
     ),
-    "a task runs for ever": ("UPDATE job_shards SET state = 1 WHERE task = (SELECT min(task) FROM job_shards)", "L1:"),
+    "a task runs for ever": (
+        "UPDATE job_shards SET state = 1 WHERE last_task = (SELECT min(last_task) FROM job_shards)",
+        "L1:",
+    ),
     "a job counts wrongly": ("UPDATE jobs SET final = final - 1, failed = failed + 1 WHERE final > 0", "I2: job"),
-    "a result is another": (f"UPDATE job_attempts SET digest = zeroblob(32) WHERE attempt = {ONE_ATTEMPT}", "C1: task"),
+    "a result is another": (
+        f"UPDATE job_attempts SET digests = zeroblob(length(digests)) WHERE last_attempt = {ONE_RUN}",
+        "C1: task",
+    ),
     "evidence is gone": ("DELETE FROM result_batches WHERE number = (SELECT max(number) FROM result_batches)", "I4:"),
     "evidence is forged": (
         "UPDATE result_batches SET content = CAST(substr(content, 1, length(content) - 1) || 'x' AS BLOB)",
@@ -283,7 +289,7 @@ DAMAGE = {
     ),
     "an epoch is given out twice": ("UPDATE job_attempts SET epoch = 1", "I5: epoch 1 was given out"),
     "an owner has two copies": ("UPDATE job_attempts SET owner = 'ann', purpose = 0", "I6: attempt"),
-    "an attempt is gone": (f"DELETE FROM job_attempts WHERE attempt = {ONE_ATTEMPT}", "I"),
+    "an attempt is gone": (f"DELETE FROM job_attempts WHERE last_attempt = {ONE_RUN}", "I"),
     "a lease is left": ("INSERT INTO leases SELECT 9999, number, 1, 0, 0, 1 FROM devices LIMIT 1", "L3: lease 9999"),
     "the log has a gap": ("DELETE FROM audit_log WHERE kind = 'job.closed'", "I8: the log"),
     "an honest device is out": ("UPDATE devices SET state = 'quarantined'", "V7:"),

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from functools import partial
 
 from corpgrid.domain.attempt import LIVE, Attempt, AttemptState
 from corpgrid.domain.audits import Audits
 from corpgrid.domain.device import Device, DeviceState
 from corpgrid.domain.draft import Draft
 from corpgrid.domain.effects import StoredBatch
+from corpgrid.domain.grounds import Grounds
 from corpgrid.domain.ids import DeviceId, Epoch, JobId, TaskKey, task_text
-from corpgrid.domain.job import ComparatorKind, JobSpec, JobState, Purpose, Task, TaskState, VerifyMode
+from corpgrid.domain.job import ComparatorKind, JobState, Purpose, Task, TaskState, VerifyMode
 from corpgrid.domain.leases import accepts, retry_delay_seconds
 from corpgrid.domain.messages import Batch, Item, Outcome
 from corpgrid.domain.plain_results import PlainResults
@@ -45,7 +45,7 @@ class Intake:
         self.draft = draft
         self.rules = rules
         self._audits = Audits(draft, rules)
-        self._payloads = dict(draft.view.payloads)
+        self._grounds = Grounds(draft, rules)
         self._circumstances: dict[JobId, Circumstances] = {}
         self._barred: set[DeviceId] = set()
         self._ended: defaultdict[Epoch, int] = defaultdict(int)
@@ -112,7 +112,7 @@ class Intake:
     def waive_audit(self, task: Task) -> None:
         """Make a trusted device's result final if nobody is there who could audit it."""
         attempt = self.draft.attempts((task.job, task.index))[task.accepted]
-        if self._trusted(attempt.device) and self._alone(attempt):
+        if self._grounds.trusted(attempt.device) and self._grounds.alone(attempt):
             self._judge((task.job, task.index), task, live=task.live, failures=task.failures)
             self._close_leases()
 
@@ -127,7 +127,7 @@ class Intake:
             self._end(attempt._replace(state=AttemptState.STOPPED, reason="quarantined"))
             return True
         if item.payload and self.draft.spec(batch.job).verify.comparator.kind is not ComparatorKind.BYTES:
-            self._payloads[(number, position)] = item.payload
+            self._grounds.add_payload(number, position, item.payload)
         self._end(
             attempt.ended(
                 _ENDS[item.outcome],
@@ -258,38 +258,8 @@ class Intake:
     def _given(self, job: JobId) -> Circumstances:
         found = self._circumstances.get(job)
         if found is None:
-            row = self.draft.job(job)
-            assert row is not None
-            spec = self.draft.spec(job)
-            found = self._circumstances[job] = Circumstances(
-                same=partial(self._same, spec),
-                trusted=self._trusted,
-                tier=self._tier,
-                audit_due=partial(self._audits.due, bundle=spec.bundle, rate=row.audit_rate),
-                alone=self._alone,
-            )
+            found = self._circumstances[job] = self._grounds.of(job, self._audits)
         return found
-
-    def _same(self, spec: JobSpec, one: Attempt, two: Attempt) -> bool:
-        if one.digest == two.digest:
-            return True
-        comparator = spec.verify.comparator
-        if comparator.kind is ComparatorKind.BYTES:
-            return False
-        first = self._payloads.get((one.batch, one.position))
-        second = self._payloads.get((two.batch, two.position))
-        return first is not None and second is not None and self.rules.agree(comparator, first, second)
-
-    def _trusted(self, device: DeviceId) -> bool:
-        row = self.draft.device(device)
-        return row is not None and row.trusted
-
-    def _tier(self, device: DeviceId) -> Tier:
-        row = self.draft.device(device)
-        return tier(row.correctness) if row is not None else Tier.UNPROVEN
-
-    def _alone(self, attempt: Attempt) -> bool:
-        return not any(presence.active for owner, presence in self.draft.view.owners.items() if owner != attempt.owner)
 
 
 def observed(device: Device, kind: OutcomeKind, *, now: float) -> Device:

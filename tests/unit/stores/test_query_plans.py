@@ -10,16 +10,25 @@ from corpgrid.stores.sqlite.database import Database
 from corpgrid.stores.sqlite.schema import migrate
 from corpgrid.stores.statements import statements
 
+ACCEPTED = "SEARCH attempt USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"
 INDEXES = {
     "ready_tasks": ["jobs_running", "job_shards_fresh", "job_shards_tried"],
     "due_tasks": ["job_shards_due"],
     "tainted_tasks": ["devices_barred", "job_shards_provisional"],
     "tainted_jobs": ["devices_barred", "job_shards_provisional", "PRIMARY KEY"],
     "any_barred": ["devices_barred"],
-    "live_tasks_of_epochs": ["PRIMARY KEY", "job_attempts_live"],
-    "live_tasks_of_devices": ["job_attempts_live"],
-    "tasks_by_key": ["PRIMARY KEY"],
-    "attempts_by_key": ["PRIMARY KEY"],
+    "live_attempts_of_epochs": ["PRIMARY KEY", "job_attempts_live"],
+    "live_attempts_of_devices": ["job_attempts_live"],
+    "tasks_in": [
+        "SEARCH job_shards USING INTEGER PRIMARY KEY (rowid=?)",
+        "SEARCH found USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        "SEARCH next USING INTEGER PRIMARY KEY (rowid>?)",
+    ],
+    "attempts_in": [
+        "SEARCH job_attempts USING INTEGER PRIMARY KEY (rowid=?)",
+        "SEARCH found USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)",
+        "SEARCH next USING INTEGER PRIMARY KEY (rowid>?)",
+    ],
     "jobs_by_id": ["sqlite_autoindex_jobs_1"],
     "devices_by_id": ["sqlite_autoindex_devices_1", "SEARCH gpu USING PRIMARY KEY"],
     "specs": ["sqlite_autoindex_jobs_1", "PRIMARY KEY"],
@@ -30,7 +39,9 @@ INDEXES = {
     "job_numbers": ["sqlite_autoindex_jobs_1"],
     "device_numbers": ["sqlite_autoindex_devices_1"],
     "put_job": ["PRIMARY KEY"],
-    "put_tasks": ["PRIMARY KEY"],
+    "taken_attempts": ["SEARCH job_attempts USING INTEGER PRIMARY KEY (rowid>?)"],
+    "drop_tasks": ["SEARCH job_shards USING INTEGER PRIMARY KEY (rowid=?)"],
+    "drop_attempts": ["SEARCH job_attempts USING INTEGER PRIMARY KEY (rowid=?)"],
     "drop_lease": ["PRIMARY KEY"],
     "drop_gpus": ["PRIMARY KEY"],
     "finalise": ["PRIMARY KEY"],
@@ -38,10 +49,10 @@ INDEXES = {
     "stop_attempts": ["PRIMARY KEY"],
     "job": ["sqlite_autoindex_jobs_1"],
     "jobs": ["jobs_newest"],
-    "tasks": ["PRIMARY KEY"],
-    "attempts": ["PRIMARY KEY"],
-    "ended": ["job_shards_ended (job=? AND (final_rev,idx)>(?,?))", "PRIMARY KEY"],
-    "provisional": ["PRIMARY KEY"],
+    "tasks": ["SEARCH job_shards USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"],
+    "attempts": ["SEARCH found USING INTEGER PRIMARY KEY (rowid=?)", "SEARCH job_attempts USING INTEGER PRIMARY KEY"],
+    "ended": ["job_shards_ended (job=? AND (final_rev,last_idx)>(?,?))", ACCEPTED],
+    "provisional": ["SEARCH job_shards USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)", ACCEPTED],
     "batches": ["PRIMARY KEY"],
     "device": ["sqlite_autoindex_devices_1"],
     "checkpoints": ["checkpoints_task"],
@@ -65,10 +76,7 @@ SORTED = {
     "ready_tasks",
     "due_tasks",
     "jobs",
-    "tasks",
     "attempts",
-    "ended",
-    "provisional",
     "audit_log",
     "audit_log_of_subject",
     "checkpoints",
@@ -82,6 +90,8 @@ SORTED = {
     "checkpoints_to_drop",
 }
 """These must not sort: their index gives the order, and the limit ends the work."""
+PAGES = {"tasks", "ended", "provisional"}
+"""These sort a page, to count the tasks of its runs; what is in the page their index says, too."""
 WHOLE_TABLES = {"all_leases", "devices", "extend_leases", "grid", "last_tick", "put_grid", "add_metrics"}
 """These read everything there is, or a table of one row."""
 
@@ -113,11 +123,22 @@ def test_an_ordered_statement_does_not_sort(database: Database, name: str) -> No
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan(database, name)
 
 
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_only_what_is_in_a_page_is_sorted(database: Database, name: str) -> None:
+    lines = plan(database, name).splitlines()
+    before = lines[: lines.index("USE TEMP B-TREE FOR ORDER BY")]
+    assert lines.count("USE TEMP B-TREE FOR ORDER BY") == 1
+    assert re.fullmatch(r"SCAN \(subquery-\d\)", before[-1])
+    assert sum("SEARCH job_shards USING" in line for line in before) == 1
+
+
 @pytest.mark.parametrize("name", sorted(set(statements("sqlite")) - WHOLE_TABLES))
 def test_no_statement_reads_a_whole_table(database: Database, name: str) -> None:
     scans = [line for line in plan(database, name).splitlines() if line.startswith("SCAN")]
     tables = "devices|device_gpus|jobs|job_(?:specs|blobs|shards|attempts)|leases|result_batches|standings|audit_log"
-    whole = [line for line in scans if re.match(rf"SCAN ({tables}|shard|attempt|lease|barred)\b(?!.*USING)", line)]
+    whole = [
+        line for line in scans if re.match(rf"SCAN ({tables}|shard|found|next|attempt|lease|barred)\b(?!.*USING)", line)
+    ]
     assert not whole, whole
 
 

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from corpgrid.domain.attempt import LIVE, AttemptState
 from corpgrid.domain.ids import JobId
 from corpgrid.domain.job import Purpose, Task, TaskState
+from corpgrid.stores.pieces import attempt_runs, attempts_by_key, task_runs, tasks_by_key
 from corpgrid.stores.rows import ATTEMPT_STATES, INDEX_BITS, LAST_LIVE, LAST_NUMBER, NUMBER_BITS, PURPOSES, TASK_STATES
+from corpgrid.stores.runs import tasks_of
+from corpgrid.stores.spans import Span
 from corpgrid.stores.sqlite.database import Database
-from corpgrid.stores.sqlite.rows import attempt_values, attempts_of, task_values, tasks_of
+from corpgrid.stores.sqlite.rows import attempt_run_of, task_run_of, values_of
 from corpgrid.stores.sqlite.schema import migrate
 from corpgrid.stores.sqlite.store import SqliteStore
 from corpgrid.trust.limits import MAX_ATTEMPTS, MAX_TASKS
@@ -54,12 +57,15 @@ def test_floats_and_texts_of_tasks_come_back_exactly(values: list[float], text: 
     tasks = [Task(job, index, ready_at=value, reason=text) for index, value in enumerate(values)]
     on = device("dev_a")
     attempts = [attempt(job, row.index, on=on, epoch=1)._replace(seconds=row.ready_at, reason=text) for row in tasks]
+    made = task_runs(tasks_by_key(tasks, {job: 1}))
+    tried = attempt_runs(attempts_by_key(attempts, {job: 1}), {on.id: 1})
     with TemporaryDirectory() as folder:
         database = Database(Path(folder) / "grid.db")
         migrate(database, now=0.0)
-        database.put("put_tasks", task_values(tasks, {job: 1}))
-        database.put("add_attempts", attempt_values(attempts, {job: 1}, {on.id: 1}))
-        keys = [row[0] for row in database.connection.execute("SELECT task FROM job_shards ORDER BY task")]
-        assert tasks_of(database.arrays_for("tasks_by_key", keys), lambda _: job) == tasks
-        assert attempts_of(database.arrays_for("attempts_by_key", keys), lambda _: job, lambda _: on.id) == attempts
+        database.put("put_tasks", values_of(made))
+        database.put("put_attempts", values_of(tried))
+        found = map(task_run_of, database.arrays_for("tasks_in", [Span(made[0].first, made[-1].last)]))
+        assert [row for run in found for row in run.tasks(job, range(run.first, run.last + 1))] == tasks
+        found = map(attempt_run_of, database.arrays_for("attempts_in", [Span(tried[0].first, tried[-1].last)]))
+        assert [row for run in found for row in run.attempts(job, on.id, tasks_of(run))] == attempts
         database.close()

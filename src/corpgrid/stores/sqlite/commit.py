@@ -1,7 +1,6 @@
 """From effects to rows: what a tick writes, inside its transaction.
 
-Each long list of the effects is one statement over arrays.  Attempts go before tasks, because the row of a task
-remembers the device of its accepted attempt; no reader can tell.
+Each long list of the effects is one statement over arrays; tasks and attempts are written by the run (``changes``).
 """
 
 from __future__ import annotations
@@ -14,29 +13,35 @@ from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Effects, NewJob, View
 from corpgrid.domain.ids import DeviceId, JobId
 from corpgrid.domain.job import Job
+from corpgrid.errors import StoreError
+from corpgrid.stores.changes import Changes, Wanted, Written
 from corpgrid.stores.presence import changes_owners
 from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, LAST_NUMBER, NUMBER_BITS, device_values, gpu_values, job_values
+from corpgrid.stores.runs import TaskRun, task_key
 from corpgrid.stores.sqlite.database import Database
+from corpgrid.stores.sqlite.load import Held
 from corpgrid.stores.sqlite.remembered import Counters, Known
-from corpgrid.stores.sqlite.rows import attempt_values, task_values
+from corpgrid.stores.sqlite.rows import attempt_run_of, task_run_of, values_of
 from corpgrid.trust.jobspec import encode_spec
 
 
-def commit(database: Database, known: Known, effects: Effects, view: View) -> None:
+def commit(database: Database, known: Known, held: Held, effects: Effects, view: View) -> None:
     """Write the effects of a view.
 
     Raises:
-        StoreError: a row names a job or device that is not in the store.
+        StoreError: a row names a job or device that is not in the store, or is new and in it already.
     """
-    _Commit(database, known, effects, view).write()
+    _Commit(database, known, held, effects, view).write()
 
 
 class _Commit:
     """One tick's writes."""
 
-    def __init__(self, database: Database, known: Known, effects: Effects, view: View) -> None:
+    def __init__(self, database: Database, known: Known, held: Held, effects: Effects, view: View) -> None:
         self._database = database
         self._known = known
+        self._held = held
+        self._fresh: list[TaskRun] = []
         self._effects = effects
         self._view = view
 
@@ -46,10 +51,10 @@ class _Commit:
         self._put_devices(effects.devices)
         self._resolve()
         self._put_jobs(effects.jobs)
-        self._put_tasks()
+        self._put_runs()
         self._put_leases()
         self._put_evidence()
-        self._end_jobs()
+        self._cancel_jobs()
         self._finish()
 
     # -- names first: every other row points at them
@@ -61,10 +66,10 @@ class _Commit:
             self._database.put("add_specs", (number, new.payload or encode_spec(new.spec), new.envelope))
             blobs = ((number, digest, content) for digest, content in dict(new.attachments).items())
             self._database.put("add_job_blobs", list(chain.from_iterable(blobs)))
-            first = number << INDEX_BITS
             assert new.job.tasks <= LAST_INDEX, new.job
             if new.job.tasks:
-                self._database.run("add_shards", first, first + new.job.tasks - 1, new.copies)
+                first = task_key(number, 0)
+                self._fresh.append(TaskRun(first, first + new.job.tasks - 1, open=new.copies))
 
     def _put_devices(self, devices: Sequence[Device]) -> None:
         if not devices:
@@ -106,11 +111,34 @@ class _Commit:
         for job in jobs:
             self._database.run("put_job", number[job.id], *job_values(job))
 
-    def _put_tasks(self) -> None:
-        effects, jobs, devices = self._effects, self._known.jobs.number, self._known.devices.number
-        self._database.put("add_attempts", attempt_values(effects.new_attempts, jobs, devices))
-        self._database.put("put_attempts", attempt_values(effects.attempts, jobs, devices))
-        self._database.put("put_tasks", task_values(effects.tasks, jobs))
+    def _put_runs(self) -> None:
+        final = {self._known.jobs.number[job]: self._revs()[job] for job in self._effects.finalised}
+        changes = Changes(
+            self._effects, tasks=self._held.tasks, attempts=self._held.attempts, jobs=self._known.jobs.number,
+            devices=self._known.devices.number, fresh=self._fresh, final=final,
+        )  # fmt: skip
+        written, put, drop = self._written(changes), self._database.put, self._database.run_for
+        if self._database.rows_for("taken_attempts", written.new):
+            raise StoreError("an attempt that is new is in the store already")
+        drop("drop_attempts", written.attempts.drop)
+        put("put_attempts", values_of(chain(written.attempts.put, written.attempts.add)))
+        for job, rev in final.items():
+            self._database.run("finalise", task_key(job, 0), task_key(job, LAST_INDEX), rev)
+        drop("drop_tasks", written.tasks.drop)
+        put("put_tasks", values_of(chain(written.tasks.put, written.tasks.add)))
+
+    def _written(self, changes: Changes) -> Written:
+        """What changes, with the runs that are asked for on the way."""
+        rows, found = changes.rows(), None
+        while True:
+            try:
+                wanted: Wanted = next(rows) if found is None else rows.send(found)
+            except StopIteration as end:
+                written: Written = end.value
+                return written
+            tasks = self._database.arrays_for("tasks_in", wanted.tasks)
+            attempts = self._database.arrays_for("attempts_in", wanted.attempts)
+            found = list(map(task_run_of, tasks)), list(map(attempt_run_of, attempts))
 
     def _put_leases(self) -> None:
         if self._effects.extend_leases_seconds:
@@ -135,15 +163,15 @@ class _Commit:
         self._database.put("add_checkpoints", list(chain.from_iterable(checkpoints)))
         self._database.put("add_audit", list(chain.from_iterable(effects.audit)))
 
-    def _end_jobs(self) -> None:
-        revs = {job.id: job.rev for job in (*self._view.jobs.values(), *self._effects.jobs)}
-        for job in self._effects.finalised:
-            first = self._known.jobs.number[job] << INDEX_BITS
-            self._database.run("finalise", first, first | LAST_INDEX, revs[job])
+    def _cancel_jobs(self) -> None:
         for job in self._effects.cancelled:
-            first = self._known.jobs.number[job] << INDEX_BITS
-            self._database.run("cancel_tasks", first, first | LAST_INDEX, revs[job])
-            self._database.run("stop_attempts", first << NUMBER_BITS, (first | LAST_INDEX) << NUMBER_BITS | LAST_NUMBER)
+            number = self._known.jobs.number[job]
+            first, last = task_key(number, 0), task_key(number, LAST_INDEX)
+            self._database.run("cancel_tasks", first, last, self._revs()[job])
+            self._database.run("stop_attempts", first << NUMBER_BITS, last << NUMBER_BITS | LAST_NUMBER)
+
+    def _revs(self) -> dict[JobId, int]:
+        return {job.id: job.rev for job in (*self._view.jobs.values(), *self._effects.jobs)}
 
     def _finish(self) -> None:
         effects, view = self._effects, self._view
@@ -153,7 +181,7 @@ class _Commit:
             last_tick=view.now,
         )
         self._database.run("put_grid", *counters)
-        self._known.keep(effects, view, counters)
+        self._known.keep(effects, counters)
 
 
 def _gpus_changed(old: Device | None, new: Device) -> bool:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from corpgrid.errors import StoreError
+from corpgrid.stores.spans import Span
 from corpgrid.stores.statements import statements
 
 Row = tuple[Any, ...]
@@ -54,7 +55,7 @@ class Database:
         """All rows of a statement."""
         return self.connection.execute(self._statements[name], values).fetchall()
 
-    def rows_for(self, name: str, wanted: Sequence[int] | Sequence[str], *values: Any) -> list[Row]:
+    def rows_for(self, name: str, wanted: Sequence[int] | Sequence[str] | Sequence[Span], *values: Any) -> list[Row]:
         """All rows of a statement that takes an array first; none for an empty array."""
         return self.rows(name, json.dumps(wanted), *values) if wanted else []
 
@@ -63,13 +64,18 @@ class Database:
         ((text,),) = self.rows(name, *values)
         return array_of(text)
 
-    def arrays_for(self, name: str, wanted: Sequence[int]) -> list[list[Any]]:
+    def arrays_for(self, name: str, wanted: Sequence[int] | Sequence[Span]) -> list[list[Any]]:
         """The same for a statement that takes an array; none for an empty array."""
         return self.arrays(name, json.dumps(wanted)) if wanted else []
 
     def run(self, name: str, *values: Any) -> None:
         """Run a statement that gives no rows."""
         self.connection.execute(self._statements[name], values)
+
+    def run_for(self, name: str, wanted: Sequence[int]) -> None:
+        """Run a statement that takes an array; not for an empty one."""
+        if wanted:
+            self.run(name, json.dumps(wanted))
 
     def add(self, name: str, values: Sequence[Any]) -> int:
         """Write one new row; the number that it got."""

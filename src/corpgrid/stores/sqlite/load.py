@@ -1,36 +1,49 @@
 """From a need to a view: what a tick reads, in one transaction of the writer.
 
 What is remembered is not read (``remembered``).  The order of reading follows the pointers: leases name tasks,
-tasks name attempts, attempts name devices and leases.
+tasks name attempts, attempts name devices and leases.  Tasks and attempts are read by the run.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from operator import itemgetter
-from typing import Any
 
 from corpgrid.domain.attempt import LIVE, Attempt, Lease
 from corpgrid.domain.device import Device
 from corpgrid.domain.effects import Need, OwnerPresence, Standing, View
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, TaskKey
-from corpgrid.domain.job import ComparatorKind, Job, JobSpec, Task
-from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, by_task, device_of, job_of, returned
+from corpgrid.domain.job import ComparatorKind, Job, JobSpec
+from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, device_of, job_of, returned
+from corpgrid.stores.runs import AttemptRun, TaskRun, task_key, tasks_of
 from corpgrid.stores.settings import StoreSettings
+from corpgrid.stores.shown import Shown
+from corpgrid.stores.spans import Span, spans, within
 from corpgrid.stores.sqlite.database import Database, Row, array_of
 from corpgrid.stores.sqlite.remembered import Counters, Known, Leases
-from corpgrid.stores.sqlite.rows import attempts_of, tasks_of, whole_tasks
+from corpgrid.stores.sqlite.rows import attempt_run_of, task_run_of
 from corpgrid.trust.jobspec import decode_spec
 
-Rows = list[list[Any]]
-_KEY: Callable[[Task], TaskKey] = itemgetter(0, 1)
+_READY_RUNS = 8
+"""So many are read first, and eight times as many while they do not suffice: mostly one holds all that is asked."""
 _JOB: Callable[[TaskKey], JobId] = itemgetter(0)
 
 
-def load(database: Database, known: Known, need: Need, *, now: float, settings: StoreSettings) -> View:
+@dataclass(slots=True)
+class Held:
+    """The runs that a tick read."""
+
+    tasks: list[TaskRun] = field(default_factory=list)
+    attempts: list[AttemptRun] = field(default_factory=list)
+
+
+def load(database: Database, known: Known, need: Need, *, now: float, settings: StoreSettings) -> tuple[View, Held]:
     """Read a need."""
-    return _Load(database, known, now=now, settings=settings).view(need)
+    reading = _Load(database, known, now=now, settings=settings)
+    return reading.view(need), reading.held
 
 
 class _Load:
@@ -43,19 +56,20 @@ class _Load:
         self._settings = settings
         self._jobs: set[JobId] = set()
         self._devices: set[DeviceId] = set()
-        self._tasks: dict[TaskKey, Task] = {}
+        self._shown = Shown(known.jobs.id)
         self._attempts: dict[TaskKey, tuple[Attempt, ...]] = {}
         self._leases: dict[Epoch, Lease] = {}
+        self.held = Held()
 
     def view(self, need: Need) -> View:
         self._known.start_tick()
         counters = self._counters()
         leases = self._all_leases()
         keys = self._need(need, leases)
-        expired, due, tainted = self._sweep(need, leases) if need.sweep else ((), (), ())
+        expired, due, tainted = self._sweep(need, leases) if need.sweep else ((), [], [])
         keys.update(due, tainted, self._live_tasks(need.release, expired))
         fresh, tried = self._ready(need.ready_limit)
-        self._follow(keys, tried, leases)
+        self._follow(sorted(keys), leases)
         jobs = self._load_jobs(sweep=need.sweep)
         devices = self._load_devices()
         specs = self._specs(jobs)
@@ -66,14 +80,14 @@ class _Load:
             next_batch=counters.next_batch,
             jobs=jobs,
             specs=specs,
-            tasks=self._tasks,
+            tasks=self._shown.tasks,
             attempts=self._attempts,
             devices=devices,
             leases=self._leases,
             ready=self._in_order(fresh, tried, jobs),
-            due=due,
+            due=self._keys(due),
             expired=expired,
-            tainted=tainted,
+            tainted=self._keys(tainted),
             tainted_jobs=self._tainted_jobs(),
             owners=self._owners(),
             payloads=self._payloads(specs),
@@ -92,53 +106,60 @@ class _Load:
 
     # -- which rows
 
-    def _need(self, need: Need, leases: Leases) -> set[TaskKey]:
+    def _need(self, need: Need, leases: Leases) -> set[int]:
         self._jobs.update(need.jobs)
         self._devices.update(need.devices, need.release)
         for device in need.devices | need.release:
             self._add_leases(leases.of(device))
-        return set(need.tasks)
+        self._known.jobs.known(set(map(_JOB, need.tasks)))
+        number = self._known.jobs.number
+        return {task_key(number[job], index) for job, index in need.tasks if job in number and 0 <= index <= LAST_INDEX}
 
-    def _sweep(self, need: Need, leases: Leases) -> tuple[tuple[Epoch, ...], tuple[TaskKey, ...], tuple[TaskKey, ...]]:
+    def _sweep(self, need: Need, leases: Leases) -> tuple[tuple[Epoch, ...], list[int], list[int]]:
         database, limit = self._database, need.sweep_limit
         expired = leases.expired(self._now, limit)
         self._add_leases(expired)
-        due = self._keys(database.rows("due_tasks", self._now, limit))
-        tainted = self._keys(database.rows("tainted_tasks", limit))
-        return tuple(lease.epoch for lease in expired), due, tainted
+        due = islice(_tasks_of(database.rows("due_tasks", self._now, limit)), limit)
+        tainted = islice(_tasks_of(database.rows("tainted_tasks", limit)), limit)
+        return tuple(lease.epoch for lease in expired), list(due), list(tainted)
 
-    def _live_tasks(self, release: Iterable[DeviceId], epochs: Sequence[Epoch]) -> tuple[TaskKey, ...]:
+    def _live_tasks(self, release: Iterable[DeviceId], epochs: Sequence[Epoch]) -> Iterator[int]:
         database = self._database
         devices = self._known.devices.known(release)
-        of_devices = database.rows_for("live_tasks_of_devices", devices)
-        return self._keys(of_devices + database.rows_for("live_tasks_of_epochs", epochs))
+        of_devices = database.rows_for("live_attempts_of_devices", devices)
+        runs = of_devices + database.rows_for("live_attempts_of_epochs", epochs)
+        return chain.from_iterable(tasks_of(Span(last - tasks + 1, last)) for last, tasks in runs)
 
     def _ready(self, limit: int) -> tuple[list[TaskKey], list[TaskKey]]:
         """Fresh tasks, and tasks that were tried before."""
-        if not limit:
+        most, kinds = min(_READY_RUNS, limit), list[list[TaskRun]]()
+        while limit:
+            ((*arrays,),) = self._database.rows("ready_tasks", most)
+            kinds = [list(map(task_run_of, array_of(array))) for array in arrays]
+            if most == limit or all(len(runs) < most or _count(runs) >= limit for runs in kinds):
+                break
+            most = min(8 * most, limit)
+        if not any(kinds):
             return [], []
-        ((fresh, tried),) = self._database.rows("ready_tasks", limit)
-        return self._add_tasks(whole_tasks(array_of(fresh))), self._add_tasks(array_of(tried))
+        fresh, tried = kinds
+        self._known.jobs.name(run.last >> INDEX_BITS for run in chain(fresh, tried))
+        return self._shown.show_first(fresh, limit), self._shown.show_first(tried, limit)
 
-    def _follow(self, keys: set[TaskKey], tried: Iterable[TaskKey], leases: Leases) -> None:
+    def _follow(self, keys: Sequence[int], leases: Leases) -> None:
         """The rows of all other tasks, and of all attempts; what they point at is wanted too."""
-        worked = self._known.worked
-        untold = worked.find(tried, self._tasks, self._attempts)
-        unread = worked.find(keys - self._tasks.keys(), self._tasks, self._attempts)
-        if unread:
-            self._known.jobs.known({job for job, _ in unread})
-            rows = self._database.arrays_for("tasks_by_key", self._numbers(unread))
-            untold += [key for key in self._add_tasks(rows) if self._tasks[key].attempts]
-        if untold:
-            self._add_attempts(self._database.arrays_for("attempts_by_key", self._numbers(untold)))
-        epochs: set[Epoch] = set()
-        for attempts in self._attempts.values():
-            for attempt in attempts:
-                self._devices.add(attempt.device)
-                if attempt.state in LIVE:
-                    epochs.add(attempt.epoch)
+        jobs, devices = self._known.jobs, self._known.devices
+        runs = list(map(task_run_of, self._database.arrays_for("tasks_in", spans(keys))))
+        jobs.name(run.last >> INDEX_BITS for run in runs)
+        for run in runs:
+            self._shown.show(run, within(keys, run))
+        tried = map(attempt_run_of, self._database.arrays_for("attempts_in", self._shown.attempts_wanted()))
+        self.held.tasks, self.held.attempts = list(self._shown.runs.values()), sorted(tried)
+        devices.name(run.device for run in self.held.attempts)
+        self._attempts = self._shown.attempts(self.held.attempts, devices.id)
+        self._devices.update(devices.id[run.device] for run in self.held.attempts)
+        epochs = {run.epoch for run in self.held.attempts if run.state in LIVE}
         self._add_leases(leases.rows[epoch] for epoch in epochs - self._leases.keys() if epoch in leases.rows)
-        self._jobs.update(map(_JOB, self._tasks))
+        self._jobs.update(map(_JOB, self._shown.tasks))
 
     def _add_leases(self, leases: Iterable[Lease]) -> None:
         for lease in leases:
@@ -146,29 +167,10 @@ class _Load:
             self._devices.add(lease.device)
             self._jobs.add(lease.job)
 
-    def _add_tasks(self, rows: Rows) -> list[TaskKey]:
-        if not rows:
-            return []
-        jobs = self._known.jobs
-        jobs.name({row[0] for row in rows})
-        tasks = tasks_of(rows, jobs.id.__getitem__)
-        keys = list(map(_KEY, tasks))
-        self._tasks.update(zip(keys, tasks, strict=True))
-        return keys
-
-    def _add_attempts(self, rows: Rows) -> None:
-        jobs, devices = self._known.jobs, self._known.devices
-        devices.name({row[3] for row in rows})
-        self._attempts.update(by_task(attempts_of(rows, jobs.id.__getitem__, devices.id.__getitem__)))
-
-    def _numbers(self, keys: Iterable[TaskKey]) -> list[int]:
-        number = self._known.jobs.number
-        return sorted(number[job] << INDEX_BITS | index for job, index in keys if job in number)
-
-    def _keys(self, rows: Sequence[Row]) -> tuple[TaskKey, ...]:
-        jobs = self._known.jobs
-        jobs.name({key >> INDEX_BITS for (key,) in rows})
-        return tuple((jobs.id[key >> INDEX_BITS], key & LAST_INDEX) for (key,) in rows)
+    def _keys(self, keys: Iterable[int]) -> tuple[TaskKey, ...]:
+        """All of them are shown."""
+        jobs = self._known.jobs.id
+        return tuple((jobs[key >> INDEX_BITS], key & LAST_INDEX) for key in keys)
 
     # -- the rows themselves
 
@@ -260,3 +262,12 @@ class _Load:
         for device, bundle, shape, returned_, passed, _ in rows:
             standing = Standing(DeviceId(device), Digest(bundle), Digest(shape), returned_, passed)
             yield (standing.device, standing.bundle), standing
+
+
+def _tasks_of(rows: Iterable[Row]) -> Iterator[int]:
+    """The keys of runs' tasks."""
+    return chain.from_iterable(range(last - tasks + 1, last + 1) for last, tasks in rows)
+
+
+def _count(runs: Iterable[TaskRun]) -> int:
+    return sum(run.last - run.first + 1 for run in runs)

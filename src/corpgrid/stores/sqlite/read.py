@@ -12,10 +12,12 @@ from corpgrid.domain.effects import AuditEntry, Checkpoint
 from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.ports.store import StoredResult
-from corpgrid.stores.rows import INDEX_BITS, LAST_INDEX, device_of, job_of, task_state_number
+from corpgrid.stores.pages import attempts_at, ended_after, provisional_after, tasks_after
+from corpgrid.stores.rows import LAST_INDEX, device_of, job_of, task_state_number
+from corpgrid.stores.runs import digests_of, task_key
 from corpgrid.stores.settings import BatchBlobs
 from corpgrid.stores.sqlite.database import Database, Row
-from corpgrid.stores.sqlite.rows import attempts_of, tasks_of
+from corpgrid.stores.sqlite.rows import attempt_row, stored_row, task_row
 from corpgrid.trust.jobspec import decode_spec
 
 Page = tuple[list[Digest], int | None]
@@ -50,14 +52,14 @@ class Reader:
 
     def tasks(self, job: JobId, states: Sequence[TaskState], after: int, limit: int) -> list[Task]:
         """``Store.tasks``."""
-        first, last = self._range(job, after)
         numbers = json.dumps(list(map(task_state_number, states)))
-        return tasks_of(self._arrays("tasks", first, last, numbers, limit), lambda _: job)
+        rows = self._arrays("tasks", *self._range(job, after + 1), numbers, limit)
+        return tasks_after(list(map(task_row, rows)), job, after=after, limit=limit)
 
     def attempts(self, job: JobId, index: int) -> list[Attempt]:
         """``Store.attempts``."""
         key, _ = self._range(job, index)
-        return attempts_of(self._arrays("attempts", key), lambda _: job, DeviceId)
+        return attempts_at(list(map(attempt_row, self._arrays("attempts", key))), job, index)
 
     def attached(self, digest: Digest) -> bytes | None:
         """``Store.attached``."""
@@ -72,11 +74,12 @@ class Reader:
                 return None
             number, *_ = rows[0]
             results = self._database.arrays("ended", number, *after, limit)
-        return job_of(rows[0]), _results(job, results)
+        return job_of(rows[0]), ended_after(list(map(stored_row, results)), job, after=after, limit=limit)
 
     def provisional(self, job: JobId, after: int, limit: int) -> list[StoredResult]:
         """``Store.provisional``."""
-        return _results(job, self._arrays("provisional", *self._range(job, after), limit))
+        rows = self._arrays("provisional", *self._range(job, after + 1), limit)
+        return provisional_after(list(map(stored_row, rows)), job, after=after, limit=limit)
 
     def batches(self, numbers: Sequence[int]) -> dict[int, bytes]:
         """``Store.batches``."""
@@ -124,7 +127,7 @@ class Reader:
     def result_digests(self, after: int, ended_after: float) -> Page:
         """Of results."""
         rows = self._rows("referenced_results", after, ended_after)
-        return [Digest(row[1]) for row in rows if row[1]], _last(rows)
+        return [digest for row in rows if row[2] for digest in digests_of(row[2], row[1])], _last(rows)
 
     def checkpoint_digests(self, after: int, ended_after: float) -> Page:
         """Of checkpoints."""
@@ -150,15 +153,10 @@ class Reader:
         return int(rows[0][0]) if rows else -1
 
     def _range(self, job: JobId, index: int) -> tuple[int, int]:
-        """The task number of one index of a job, and the last that the job could have; nothing has those of no job."""
-        first = self._number(job) << INDEX_BITS
-        return first + index, first | LAST_INDEX
+        """The key of one index of a job, and the last that the job could have; nothing has those of no job."""
+        number = self._number(job)
+        return task_key(number, 0) + index, task_key(number, LAST_INDEX)
 
 
 def _last(rows: Sequence[Row]) -> int | None:
     return rows[-1][0] if rows else None
-
-
-def _results(job: JobId, rows: Sequence[list[Any]]) -> list[StoredResult]:
-    tasks = tasks_of([row[:12] for row in rows], lambda _: job)
-    return [StoredResult(task, DeviceId(row[12]), row[13], row[14]) for task, row in zip(tasks, rows, strict=True)]

@@ -4,24 +4,21 @@
   everything that is remembered with it.
 * Forgetting is always allowed, and keeps what is remembered within bounds.  Of leases, which are few, all are known, or
   none.
-* Of tasks those are remembered on which devices work now, with all their attempts: their results come next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from corpgrid.domain.attempt import Attempt, Lease
 from corpgrid.domain.device import Device
-from corpgrid.domain.effects import Effects, OwnerPresence, Standing, View
+from corpgrid.domain.effects import Effects, OwnerPresence, Standing
 from corpgrid.domain.ids import DeviceId, Digest, Epoch, JobId, OwnerId, TaskKey
 from corpgrid.domain.job import Job, JobSpec, JobState, Task
 from corpgrid.stores.presence import BARRED
-from corpgrid.stores.rows import by_task
 from corpgrid.stores.sqlite.numbers import Numbers
 
 _SPECS = 10_000
@@ -95,60 +92,6 @@ class Leases:
                 del self._of[lease.device]
 
 
-class Worked:
-    """Tasks on which devices work, with all their attempts."""
-
-    def __init__(self) -> None:
-        self._jobs: dict[JobId, dict[int, tuple[Task, tuple[Attempt, ...]]]] = {}
-        self._count = 0
-
-    def find(
-        self, keys: Iterable[TaskKey], tasks: dict[TaskKey, Task], attempts: dict[TaskKey, tuple[Attempt, ...]]
-    ) -> list[TaskKey]:
-        """Add those of ``keys`` that are remembered to ``tasks`` and ``attempts``; the others."""
-        unknown, jobs = [], self._jobs
-        for key in keys:
-            rows = jobs.get(key[0])
-            found = rows.get(key[1]) if rows is not None else None
-            if found is None:
-                unknown.append(key)
-            else:
-                tasks[key], attempts[key] = found
-        return unknown
-
-    def keep(self, effects: Effects, view: View) -> None:
-        """Note what a tick wrote."""
-        latest = dict(zip(map(_KEY, effects.tasks), effects.tasks, strict=True))
-        working = {key: task for key, task in latest.items() if task.live > 0}
-        self._drop({*latest, *map(_KEY, effects.attempts), *map(_KEY, effects.new_attempts)})
-        new = by_task(effects.new_attempts)
-        changed = by_task(attempt for attempt in effects.attempts if _KEY(attempt) in working)
-        for key, task in working.items():
-            attempts = _merged(view.attempts.get(key, ()), changed.get(key, ()), new.get(key, ()))
-            # A task that is not in the view may have more attempts than these.
-            if attempts and len(attempts) == task.attempts:
-                self._jobs.setdefault(task.job, {})[task.index] = task, attempts
-        for job in chain(effects.finalised, effects.cancelled):
-            self._jobs.pop(job, None)
-        self._stay_within_bounds(len(working))
-
-    def _drop(self, keys: Collection[TaskKey]) -> None:
-        jobs = self._jobs
-        for job, index in keys:
-            if job in jobs:
-                jobs[job].pop(index, None)
-        for job in set(map(_JOB, keys)):
-            if job in jobs and not jobs[job]:
-                del jobs[job]
-
-    def _stay_within_bounds(self, more: int) -> None:
-        self._count += more
-        if self._count > _TASKS:
-            self._count = sum(map(len, self._jobs.values()))
-            if self._count > _TASKS // 2:
-                self._jobs.clear()
-
-
 @dataclass(slots=True)
 class Known:
     """Everything that is remembered.
@@ -167,7 +110,6 @@ class Known:
     job_rows: dict[JobId, Job] = field(default_factory=dict)
     device_rows: dict[DeviceId, Device] = field(default_factory=dict)
     standings: dict[tuple[DeviceId, Digest], Standing | None] = field(default_factory=dict)
-    worked: Worked = field(default_factory=Worked)
     leases: Leases | None = None
     counters: Counters | None = None
     owners: Mapping[OwnerId, OwnerPresence] = field(default_factory=dict)
@@ -183,7 +125,7 @@ class Known:
         _stay_within(self.device_rows, _DEVICES)
         _stay_within(self.standings, _STANDINGS)
 
-    def keep(self, effects: Effects, view: View, counters: Counters) -> None:
+    def keep(self, effects: Effects, counters: Counters) -> None:
         """Note what a tick wrote; of leases ``keep_leases`` does."""
         self.counters = counters
         for new in effects.new_jobs:
@@ -196,7 +138,6 @@ class Known:
             self.barred = True if device.state in BARRED else self.barred
         for standing in effects.standings:
             self.standings[standing.device, standing.bundle] = standing
-        self.worked.keep(effects, view)
 
     def keep_leases(self, effects: Effects) -> tuple[list[Lease], list[Epoch]]:
         """See ``Leases.keep``."""
@@ -218,7 +159,6 @@ class Known:
         self.job_rows.clear()
         self.device_rows.clear()
         self.standings.clear()
-        self.worked = Worked()
         self.leases = None
         self.counters = None
         self.barred = None
@@ -227,14 +167,6 @@ class Known:
     def forget_owners(self) -> None:
         """Count the owners anew at the next tick."""
         self.owners_at = float("-inf")
-
-
-def _merged(old: tuple[Attempt, ...], changed: tuple[Attempt, ...], new: tuple[Attempt, ...]) -> tuple[Attempt, ...]:
-    """All attempts of a task by number; the later of two with one number."""
-    if not changed:
-        return old + new
-    rows = {attempt.number: attempt for attempt in chain(old, new, changed)}
-    return tuple(rows[number] for number in sorted(rows))
 
 
 def _stay_within(remembered: dict[Any, Any], limit: int) -> None:

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from corpgrid.errors import MigrationError
+from corpgrid.stores.runs import packed_positions, packed_seconds
 from corpgrid.stores.sqlite.database import Database
 from corpgrid.stores.statements import Migration, migrations
 
@@ -21,6 +22,11 @@ CREATE TABLE IF NOT EXISTS schema_version (
   applied_at REAL NOT NULL
 ) STRICT
 """
+_PACKS = {
+    "packed_position": lambda position: packed_positions((position,)),
+    "packed_seconds": lambda seconds: packed_seconds((seconds,)),
+}
+"""Functions that steps may call."""
 _OLDEST = "ALTER TABLE schema_version ADD COLUMN oldest_program INTEGER"
 
 
@@ -107,6 +113,8 @@ def _refuse_foreign(database: Database, current: int) -> None:
 
 def _apply(database: Database, step: Migration, *, now: float) -> None:
     connection = database.connection
+    for name, pack in _PACKS.items():
+        connection.create_function(name, 1, pack, deterministic=True)
     connection.execute("BEGIN IMMEDIATE")
     try:
         connection.execute(_VERSIONS)

@@ -58,11 +58,11 @@ class Writer:
         database, known = self._database, self._known
         try:
             with database.transaction():
-                view = load(database, known, need, now=self._settings.clock.now(), settings=self._settings)
+                view, held = load(database, known, need, now=self._settings.clock.now(), settings=self._settings)
                 effects = decide(view)
                 last_tick = known.counters.last_tick if known.counters else 0.0
                 if worth_writing(effects, now=view.now, last_tick=last_tick):
-                    commit(database, known, effects, view)
+                    commit(database, known, held, effects, view)
                     self._measure(view.now)
         except BaseException:
             known.forget()

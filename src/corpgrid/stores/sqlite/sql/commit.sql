@@ -20,16 +20,6 @@ VALUES (?, ?, ?)
 INSERT INTO job_blobs (job, digest, content)
 VALUES (?, ?, ?)
 
--- name: add_shards
--- All tasks of a job at once: from the first to the last task number, each with so many copies wanted.
-INSERT INTO job_shards (
-  task, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev
-)
-WITH RECURSIVE counted (task) AS (
-  SELECT ?1 UNION ALL SELECT task + 1 FROM counted WHERE task < ?2
-)
-SELECT task, 1, 0, ?3, 0, 0, 0, -1, '', 0.0, 0 FROM counted
-
 -- name: put_job
 UPDATE jobs SET
   name = ?2, submitter = ?3, tenant = ?4, priority = ?5, tasks = ?6, created_at = ?7, state = ?8, finished_at = ?9,
@@ -38,30 +28,36 @@ UPDATE jobs SET
 WHERE number = ?1
 
 -- name: put_tasks
+-- Runs, of which some have a row.
 INSERT INTO job_shards (
-  task, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev
+  last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason, ready_at, final_rev, accepted_device
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (task) DO UPDATE SET
-  state = excluded.state, purpose = excluded.purpose, open = excluded.open, live = excluded.live,
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (last_task) DO UPDATE SET
+  tasks = excluded.tasks, state = excluded.state, purpose = excluded.purpose, open = excluded.open, live = excluded.live,
   attempts = excluded.attempts, failures = excluded.failures, accepted = excluded.accepted, reason = excluded.reason,
-  ready_at = excluded.ready_at, final_rev = excluded.final_rev,
-  accepted_device = iif(excluded.accepted < 0, NULL, (
-    SELECT device FROM job_attempts AS attempt
-    WHERE attempt.attempt = excluded.task << 12 | excluded.accepted
-  ))
+  ready_at = excluded.ready_at, final_rev = excluded.final_rev, accepted_device = excluded.accepted_device
 
--- name: add_attempts
-INSERT INTO job_attempts (
-  attempt, device, owner, site, purpose, epoch, state, batch, position, digest, reason, seconds
-)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+-- name: drop_tasks
+DELETE FROM job_shards WHERE last_task IN (SELECT value FROM json_each(?))
+
+-- name: taken_attempts
+-- Whether there is any of the attempts of the spans that `[[first, last], ...]` gives.
+SELECT 1 FROM json_each(?) AS new
+WHERE (
+  SELECT last_attempt - tasks FROM job_attempts
+  WHERE last_attempt >= json_extract(new.value, '$[0]') ORDER BY last_attempt LIMIT 1
+) < json_extract(new.value, '$[1]')
+LIMIT 1
 
 -- name: put_attempts
 INSERT OR REPLACE INTO job_attempts (
-  attempt, device, owner, site, purpose, epoch, state, batch, position, digest, reason, seconds
+  last_attempt, tasks, device, owner, site, purpose, epoch, state, batch, reason, positions, digests, seconds
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: drop_attempts
+DELETE FROM job_attempts WHERE last_attempt IN (SELECT value FROM json_each(?))
 
 -- name: extend_leases
 -- Those that are given up (until is 0) stay so.
@@ -117,15 +113,15 @@ VALUES (?, ?, ?, ?)
 
 -- name: finalise
 -- Of one job, from its first to its last task number, at its rev: provisional tasks become final.
-UPDATE job_shards SET state = 4, final_rev = ?3 WHERE task BETWEEN ?1 AND ?2 AND state = 3
+UPDATE job_shards SET state = 4, final_rev = ?3 WHERE last_task BETWEEN ?1 AND ?2 AND state = 3
 
 -- name: cancel_tasks
 -- The same: what has not ended (waiting, ready, leased, provisional) is cancelled.
-UPDATE job_shards SET state = 6, open = 0, live = 0, final_rev = ?3 WHERE task BETWEEN ?1 AND ?2 AND state <= 3
+UPDATE job_shards SET state = 6, open = 0, live = 0, final_rev = ?3 WHERE last_task BETWEEN ?1 AND ?2 AND state <= 3
 
 -- name: stop_attempts
 -- From the first to the last attempt number of a job: what is live is stopped.
-UPDATE job_attempts SET state = 8 WHERE attempt BETWEEN ?1 AND ?2 AND state <= 2
+UPDATE job_attempts SET state = 8 WHERE last_attempt BETWEEN ?1 AND ?2 AND state <= 2
 
 -- name: add_checkpoints
 INSERT INTO checkpoints (task, attempt, step, blob, created_at)

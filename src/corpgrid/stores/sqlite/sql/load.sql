@@ -60,30 +60,32 @@ GROUP BY owner
 SELECT epoch, devices.id, jobs.id, granted_at, until, remaining
 FROM leases CROSS JOIN devices ON devices.number = leases.device CROSS JOIN jobs ON jobs.number = leases.job
 
--- name: live_tasks_of_epochs
-SELECT DISTINCT task
+-- name: live_attempts_of_epochs
+-- Runs: the key of the last, and how many.
+SELECT attempt.last_attempt, attempt.tasks
 FROM json_each(?) AS wanted
 CROSS JOIN leases AS lease ON lease.epoch = wanted.value
 CROSS JOIN job_attempts AS attempt INDEXED BY job_attempts_live
   ON attempt.device = lease.device AND attempt.epoch = lease.epoch AND attempt.state <= 2
 
--- name: live_tasks_of_devices
-SELECT DISTINCT task
+-- name: live_attempts_of_devices
+SELECT last_attempt, tasks
 FROM json_each(?) AS wanted
 CROSS JOIN job_attempts INDEXED BY job_attempts_live
   ON device = wanted.value AND state <= 2
 
 -- name: due_tasks
-SELECT task FROM job_shards INDEXED BY job_shards_due
-WHERE state = 0 AND ready_at <= ? ORDER BY ready_at, task LIMIT ?
+-- Runs: the key of the last, and how many.
+SELECT last_task, tasks FROM job_shards INDEXED BY job_shards_due
+WHERE state = 0 AND ready_at <= ? ORDER BY ready_at, last_task LIMIT ?
 
 -- name: tainted_tasks
-SELECT task
+SELECT shard.last_task, shard.tasks
 FROM devices AS barred INDEXED BY devices_barred
 CROSS JOIN job_shards AS shard INDEXED BY job_shards_provisional
   ON shard.accepted_device = barred.number AND shard.state = 3
 WHERE barred.state IN ('quarantined', 'revoked')
-ORDER BY barred.number, task LIMIT ?
+ORDER BY barred.number, shard.last_task LIMIT ?
 
 -- name: any_barred
 SELECT 1 FROM devices INDEXED BY devices_barred WHERE state IN ('quarantined', 'revoked') LIMIT 1
@@ -97,60 +99,80 @@ CROSS JOIN jobs ON jobs.number = shard.job AND jobs.state = 'running'
 WHERE barred.state IN ('quarantined', 'revoked')
 
 -- name: ready_tasks
--- Fresh ones, and those that were tried before; at most ?1 of each.  A fresh one that is as `add_shards` made it, with one
--- copy wanted, comes as its number alone.
+-- At most ?1 runs of fresh tasks, and as many of such that were tried before.
 SELECT
   (
-    SELECT json_group_array(iif(
-      state = 1 AND purpose = 0 AND open = 1 AND live = 0 AND failures = 0 AND accepted = -1 AND reason = ''
-        AND ready_at = 0.0 AND final_rev = 0,
-      task,
-      json_array(
-        job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-        iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev
-      )
+    SELECT json_group_array(json_array(
+      last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason,
+      iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev, accepted_device
     ))
     FROM (
       SELECT shard.*
       FROM jobs INDEXED BY jobs_running
       CROSS JOIN job_shards AS shard INDEXED BY job_shards_fresh
-        ON shard.task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
+        ON shard.last_task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
       WHERE jobs.state = 'running' AND shard.open > 0 AND shard.attempts = 0 AND shard.state BETWEEN 1 AND 3
-      ORDER BY jobs.priority DESC, jobs.created_at, jobs.number, shard.task
+      ORDER BY jobs.priority DESC, jobs.created_at, jobs.number, shard.last_task
       LIMIT ?1
     )
   ),
   (
     SELECT json_group_array(json_array(
-      job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-      iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev
+      last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason,
+      iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev, accepted_device
     ))
     FROM (
       SELECT shard.*
       FROM jobs INDEXED BY jobs_running
       CROSS JOIN job_shards AS shard INDEXED BY job_shards_tried
-        ON shard.task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
+        ON shard.last_task BETWEEN jobs.number << 24 AND (jobs.number << 24) + 16777215
       WHERE jobs.state = 'running' AND shard.open > 0 AND shard.attempts > 0 AND shard.state BETWEEN 1 AND 3
-      ORDER BY jobs.priority DESC, jobs.created_at, jobs.number, shard.task
+      ORDER BY jobs.priority DESC, jobs.created_at, jobs.number, shard.last_task
       LIMIT ?1
     )
   )
 
--- name: tasks_by_key
+-- name: tasks_in
+-- The runs in which the tasks of the spans are that `[[first, last], ...]` gives.
 SELECT json_group_array(json_array(
-  job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-  iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev
+  last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason,
+  iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev, accepted_device
 ))
-FROM json_each(?) AS wanted CROSS JOIN job_shards ON task = wanted.value
+FROM job_shards
+WHERE last_task IN (
+  SELECT found.last_task
+  FROM json_each(?) AS wanted
+  CROSS JOIN job_shards AS found
+    ON found.last_task >= json_extract(wanted.value, '$[0]') AND found.last_task <= ifnull(
+      (
+        SELECT next.last_task FROM job_shards AS next
+        WHERE next.last_task >= json_extract(wanted.value, '$[1]') ORDER BY next.last_task LIMIT 1
+      ),
+      9223372036854775807
+    )
+  WHERE found.last_task - found.tasks < json_extract(wanted.value, '$[1]')
+)
 
--- name: attempts_by_key
--- Task by task as they stand in the array (a cross join keeps its order), each by number.
+-- name: attempts_in
+-- The same for attempts.
 SELECT json_group_array(json_array(
-  job, idx, number, device, owner, site, purpose, epoch, state, batch, position, hex(digest), reason,
-  iif(seconds = 0.0, 0.0, printf('%!.20e', seconds))
+  last_attempt, tasks, device, owner, site, purpose, epoch, state, batch, reason,
+  hex(positions), hex(digests), hex(seconds)
 ))
-FROM json_each(?) AS wanted
-CROSS JOIN job_attempts ON attempt BETWEEN wanted.value << 12 AND (wanted.value << 12) + 4095
+FROM job_attempts
+WHERE last_attempt IN (
+  SELECT found.last_attempt
+  FROM json_each(?) AS wanted
+  CROSS JOIN job_attempts AS found
+    ON found.last_attempt >= json_extract(wanted.value, '$[0]') AND found.last_attempt <= ifnull(
+      (
+        SELECT next.last_attempt FROM job_attempts AS next
+        WHERE next.last_attempt >= json_extract(wanted.value, '$[1]') ORDER BY next.last_attempt LIMIT 1
+      ),
+      9223372036854775807
+    )
+  WHERE found.last_attempt - found.tasks < json_extract(wanted.value, '$[1]')
+)
 
 -- name: contents
 SELECT number, content FROM json_each(?) AS wanted CROSS JOIN result_batches ON number = wanted.value

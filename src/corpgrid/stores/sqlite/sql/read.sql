@@ -1,4 +1,4 @@
--- What people and clients read, outside of ticks.  Tasks and attempts come as one JSON array, as in load.sql.
+-- What people and clients read, outside of ticks.  Runs come as one JSON array, as in load.sql.
 
 -- name: job
 SELECT
@@ -28,60 +28,107 @@ SELECT content FROM job_blobs INDEXED BY job_blobs_digest WHERE digest = ? ORDER
 SELECT number FROM jobs WHERE id = ?
 
 -- name: tasks
--- Above task number ?1 and up to ?2, at most ?4, in one of the states ?3, or in any if that is empty.
+-- Of a job's keys ?1 to ?2 runs with tasks, with ?4 such tasks or all, in one of the states ?3, or in any if that is empty.
 SELECT json_group_array(json_array(
-  job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-  iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev
+  last_task, tasks, state, purpose, open, live, attempts, failures, accepted, reason,
+  iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev, accepted_device
 ))
 FROM (
-  SELECT * FROM job_shards
-  WHERE task > ?1 AND task <= ?2 AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3)))
-  ORDER BY task LIMIT ?4
+  SELECT *, sum(wanted) OVER (ORDER BY last_task ROWS UNBOUNDED PRECEDING) - wanted AS before
+  FROM (
+    SELECT *, min(tasks, last_task - ?1 + 1) AS wanted
+    FROM job_shards
+    WHERE last_task BETWEEN ?1 AND ?2 AND (?3 = '[]' OR state IN (SELECT value FROM json_each(?3)))
+    ORDER BY last_task LIMIT ?4
+  )
 )
+WHERE before < ?4
 
 -- name: attempts
-SELECT json_group_array(json_array(
-  job, idx, number, provider, owner, site, purpose, epoch, state, batch, position, hex(digest), reason,
-  iif(seconds = 0.0, 0.0, printf('%!.20e', seconds))
-))
-FROM (
-  SELECT attempt.*, devices.id AS provider
-  FROM job_attempts AS attempt JOIN devices ON devices.number = attempt.device
-  WHERE attempt.attempt BETWEEN ?1 << 12 AND (?1 << 12) + 4095
-  ORDER BY attempt.attempt
+-- The runs in which the attempts at the task with the key ?1 are, by number, each with the id of its device.
+WITH RECURSIVE wanted (number, attempt) AS (
+  SELECT 0, (?1 >> 24 << 36) + (?1 & 16777215)
+  UNION ALL
+  SELECT number + 1, attempt + 16777216 FROM wanted
+  WHERE number < (
+    SELECT last_attempt >> 24 & 4095 FROM job_attempts
+    WHERE last_attempt BETWEEN ?1 >> 24 << 36 AND (?1 >> 24 << 36) + 68719476735
+    ORDER BY last_attempt DESC LIMIT 1
+  )
 )
+SELECT json_group_array(json_array(
+  found.last_attempt, found.tasks, found.device, found.owner, found.site, found.purpose, found.epoch, found.state,
+  found.batch, found.reason, hex(found.positions), hex(found.digests), hex(found.seconds), devices.id
+))
+FROM wanted
+CROSS JOIN job_attempts AS found ON found.last_attempt = (
+  SELECT last_attempt FROM job_attempts WHERE last_attempt >= wanted.attempt ORDER BY last_attempt LIMIT 1
+)
+CROSS JOIN devices ON devices.number = found.device
+WHERE found.last_attempt - found.tasks < wanted.attempt
 
 -- name: ended
--- Of job ?1 after (final_rev ?2, index ?3), with device, batch and position of the result, if there is one.
+-- Of job number ?1 runs with tasks after (final_rev ?2, index ?3), with ?4 such tasks or all; and with each run those of the
+-- accepted attempts at its tasks: the key of the last, how many, device, batch and positions.
 SELECT json_group_array(json_array(
-  job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-  iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev, ifnull(provider, ''), ifnull(batch, 0), ifnull(position, 0)
+  counted.last_task, counted.tasks, counted.state, counted.purpose, counted.open, counted.live, counted.attempts, counted.failures,
+  counted.accepted, counted.reason, iif(counted.ready_at = 0.0, 0.0, printf('%!.20e', counted.ready_at)), counted.final_rev,
+  counted.accepted_device, attempt.last_attempt, attempt.tasks, devices.id, attempt.batch, hex(attempt.positions)
 ))
 FROM (
-  SELECT shard.*, devices.id AS provider, attempt.batch, attempt.position
-  FROM job_shards AS shard INDEXED BY job_shards_ended
-  LEFT JOIN job_attempts AS attempt
-    ON attempt.attempt = shard.task << 12 | shard.accepted AND shard.state = 4
-  LEFT JOIN devices ON devices.number = attempt.device
-  WHERE shard.job = ?1 AND (shard.final_rev, shard.idx) > (?2, ?3) AND shard.final_rev > 0
-  ORDER BY shard.final_rev, shard.idx LIMIT ?4
-)
+  SELECT *, sum(wanted) OVER (ORDER BY final_rev, last_idx ROWS UNBOUNDED PRECEDING) - wanted AS before
+  FROM (
+    SELECT
+      *, (job << 36) + (accepted << 24) + (last_task & 16777215) AS accepted_attempt,
+      iif(final_rev > ?2, tasks, min(tasks, last_idx - ?3)) AS wanted
+    FROM job_shards INDEXED BY job_shards_ended
+    WHERE job = ?1 AND (final_rev, last_idx) > (?2, ?3) AND final_rev > 0
+    ORDER BY final_rev, last_idx LIMIT ?4
+  )
+) AS counted
+LEFT JOIN job_attempts AS attempt
+  ON counted.state = 4 AND counted.accepted >= 0 AND attempt.last_attempt > counted.accepted_attempt - counted.tasks
+  AND attempt.last_attempt <= ifnull(
+    (
+      SELECT next.last_attempt FROM job_attempts AS next
+      WHERE next.last_attempt >= counted.accepted_attempt ORDER BY next.last_attempt LIMIT 1
+    ),
+    9223372036854775807
+  )
+  AND attempt.last_attempt - attempt.tasks < counted.accepted_attempt
+LEFT JOIN devices ON devices.number = attempt.device
+WHERE counted.before < ?4
 
 -- name: provisional
--- Above task number ?1 and up to ?2, with device, batch and position of the result.
+-- Of a job's keys ?1 to ?2 runs with provisional tasks, with ?3 such tasks or all, as `ended` gives them.
 SELECT json_group_array(json_array(
-  job, idx, state, purpose, open, live, attempts, failures, accepted, reason,
-  iif(ready_at = 0.0, 0.0, printf('%!.20e', ready_at)), final_rev, provider, batch, position
+  counted.last_task, counted.tasks, counted.state, counted.purpose, counted.open, counted.live, counted.attempts, counted.failures,
+  counted.accepted, counted.reason, iif(counted.ready_at = 0.0, 0.0, printf('%!.20e', counted.ready_at)), counted.final_rev,
+  counted.accepted_device, attempt.last_attempt, attempt.tasks, devices.id, attempt.batch, hex(attempt.positions)
 ))
 FROM (
-  SELECT shard.*, devices.id AS provider, attempt.batch, attempt.position
-  FROM job_shards AS shard
-  JOIN job_attempts AS attempt
-    ON attempt.attempt = shard.task << 12 | shard.accepted AND shard.accepted >= 0
-  JOIN devices ON devices.number = attempt.device
-  WHERE shard.task > ?1 AND shard.task <= ?2 AND shard.state = 3
-  ORDER BY shard.task LIMIT ?3
-)
+  SELECT *, sum(wanted) OVER (ORDER BY last_task ROWS UNBOUNDED PRECEDING) - wanted AS before
+  FROM (
+    SELECT
+      *, (job << 36) + (accepted << 24) + (last_task & 16777215) AS accepted_attempt,
+      min(tasks, last_task - ?1 + 1) AS wanted
+    FROM job_shards
+    WHERE last_task BETWEEN ?1 AND ?2 AND +state = 3 AND accepted >= 0
+    ORDER BY last_task LIMIT ?3
+  )
+) AS counted
+CROSS JOIN job_attempts AS attempt
+  ON attempt.last_attempt > counted.accepted_attempt - counted.tasks
+  AND attempt.last_attempt <= ifnull(
+    (
+      SELECT next.last_attempt FROM job_attempts AS next
+      WHERE next.last_attempt >= counted.accepted_attempt ORDER BY next.last_attempt LIMIT 1
+    ),
+    9223372036854775807
+  )
+  AND attempt.last_attempt - attempt.tasks < counted.accepted_attempt
+CROSS JOIN devices ON devices.number = attempt.device
+WHERE counted.before < ?3
 
 -- name: batches
 SELECT number, content FROM json_each(?) AS wanted CROSS JOIN result_batches ON number = wanted.value
@@ -135,9 +182,11 @@ FROM job_specs AS spec CROSS JOIN jobs AS job ON job.number = spec.job
 WHERE spec.job > ?1 ORDER BY spec.job LIMIT 100
 
 -- name: referenced_results
-SELECT attempt.attempt, iif(job.state = 'running' OR job.finished_at >= ?2, attempt.digest, NULL)
+-- A run has up to some hundred digests.
+SELECT
+  attempt.last_attempt, attempt.tasks, iif(job.state = 'running' OR job.finished_at >= ?2, attempt.digests, NULL)
 FROM job_attempts AS attempt CROSS JOIN jobs AS job ON job.number = attempt.job
-WHERE attempt.attempt > ?1 ORDER BY attempt.attempt LIMIT 10000
+WHERE attempt.last_attempt > ?1 ORDER BY attempt.last_attempt LIMIT 500
 
 -- name: referenced_checkpoints
 SELECT checkpoint.number, iif(job.state = 'running' OR job.finished_at >= ?2, checkpoint.blob, NULL)
