@@ -1,7 +1,7 @@
 """Whether a full queue slows a grid down, and what it costs: the rate of one job while others wait, and job after job.
 
 * What waits asks for a label that no device here has, at a lower priority: it is looked at, and never placed.
-* Then one job of each size, on the same grid: were a task's cost to grow with its job, the rate would fall.
+* Then one job of each size, on a grid of its own: were a task's cost to grow with its job, the rate would fall.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ def measure_queue(
 ) -> dict[str, Any]:
     """Tasks a second and the scheduler's memory for each length of the queue, and for each size of one job."""
     machine = machine_facts()
+    behind, waiting = [], 0
     with bench_grid(setting) as bench:
         warm(bench, tasks)
-        alone = [_row(bench, {"tasks": size}, size, runs) for size in sorted(sizes)]
-        behind, waiting = [], 0
         for length in sorted(queued):
             waiting += _fill(bench, length - waiting)
             behind.append(_row(bench, {"queued": waiting}, tasks, runs))
+    with bench_grid(setting) as bench:
+        warm(bench, tasks)
+        alone = [_row(bench, {"tasks": size}, size, runs) for size in sorted(sizes)]
     return {
         "tasks_per_s": behind[-1]["tasks_per_s"] if behind else alone[-1]["tasks_per_s"],
         "tasks": tasks,
