@@ -14,7 +14,7 @@ from corpgrid.domain.job import JobState
 from corpgrid.errors import MigrationError, StaleError, StoreError
 from corpgrid.ports.store import Decide
 from corpgrid.stores.postgres import lead as postgres_lead
-from corpgrid.stores.postgres.database import Session
+from corpgrid.stores.postgres.database import Address, Session
 from corpgrid.stores.postgres.store import PostgresStore
 from corpgrid.stores.postgres.writer import Writer
 from tests.contracts.store_rows import FakeClock, named, need, new_job, rev_up, tick
@@ -174,16 +174,10 @@ async def test_nobody_takes_the_lead_in_the_middle_of_a_write_under_it(
     assert await epoch(dsn) == 2
 
 
-async def test_one_that_stands_still_in_a_write_is_ended_soon(two: tuple[PostgresStore, PostgresStore]) -> None:
-    one, _ = two
-    assert await one.lead()
-    async with one._pools[0].acquire() as connection:
-        session = Session(connection, "place")
-        await session.begin()
-        await one._lead.require(session)
-        assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "10s"
-        await session.undo()
-        assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "1min"
+async def test_one_that_stands_still_in_a_write_is_ended_soon(dsn: str) -> None:
+    connection = await Address.of(dsn).connect()
+    assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "10s"
+    await connection.close()
 
 
 async def test_after_a_restart_of_the_server_somebody_leads(two: tuple[PostgresStore, PostgresStore], dsn: str) -> None:

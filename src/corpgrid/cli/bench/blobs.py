@@ -1,8 +1,8 @@
 """What storing by digest costs: put and get of a blob against a plain write with fsync and a plain read, in turn.
 
 Both sides write new files of new bytes in the same folder, in alternating order; one that is put is named by its digest
-and verified when it is read.  No file is deleted before the end: a new one would get the blocks of that one, which a disk
-image may have at hand already.  What is read was written a moment before, so both sides read from the system's cache.
+and verified when it is read.  No file is deleted before the end: a new one would get the blocks of that one, which the
+disk may have at hand already.  What is read was written a moment before, so both sides read from the system's cache.
 """
 
 from __future__ import annotations

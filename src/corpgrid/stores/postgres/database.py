@@ -31,7 +31,8 @@ SETTINGS = {
     "synchronous_commit": "on",
     "lock_timeout": "5s",
     "statement_timeout": "30s",
-    "idle_in_transaction_session_timeout": "60s",
+    # A scheduler that stands still holds up the jobs that it locked no longer; none takes as long for a tick's rules.
+    "idle_in_transaction_session_timeout": "10s",
     "timezone": "UTC",
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",

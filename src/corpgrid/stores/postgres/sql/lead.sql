@@ -10,11 +10,8 @@ SELECT pg_try_advisory_lock(x'6C656164'::integer, 'lead'::regclass::oid::integer
 UPDATE lead SET epoch = epoch + 1, holder = $1, taken_at = now() WHERE one RETURNING epoch
 
 -- name: hold_lead
--- If it is the holder's $2 under the epoch $1: nobody else takes the lead before this transaction ends.  One that stands
--- still in it is ended by the server after 10 s.
-SELECT set_config('idle_in_transaction_session_timeout', '10s', true)
-FROM lead WHERE one AND epoch = $1 AND holder = $2
-FOR SHARE
+-- If it is the holder's $2 under the epoch $1: nobody else takes the lead before this transaction ends.
+SELECT 1 FROM lead WHERE one AND epoch = $1 AND holder = $2 FOR SHARE
 
 -- name: confirm_lead
 SELECT 1 FROM lead WHERE one AND epoch = $1 AND holder = $2
