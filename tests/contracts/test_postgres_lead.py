@@ -14,7 +14,7 @@ from corpgrid.domain.job import JobState
 from corpgrid.errors import MigrationError, StaleError, StoreError
 from corpgrid.ports.store import Decide
 from corpgrid.stores.postgres import lead as postgres_lead
-from corpgrid.stores.postgres.database import Address, Session
+from corpgrid.stores.postgres.database import Address
 from corpgrid.stores.postgres.store import PostgresStore
 from corpgrid.stores.postgres.writer import Writer
 from tests.contracts.store_rows import FakeClock, named, need, new_job, rev_up, tick
