@@ -47,7 +47,8 @@ async def test_a_tick_leaves_nothing_to_the_cycle_collector(world: World) -> Non
         grant = (await actor.poll()).grants[0]
         await actor.submit(actor.results(grant))
         await world.scheduler.grid.results(job.id, after=Cursor())
-        assert gc.collect() < TASKS // 8  # less than an object for eight tasks: what else the process did may leave a few
+        # Less than an object for eight tasks: what else the process did may leave a few.
+        assert gc.collect() < TASKS // 8
     finally:
         gc.enable()
 
