@@ -30,8 +30,12 @@ settings.load_profile("ci" if CI else "here")
 
 
 def pytest_configure() -> None:
-    """A run that is told to end takes everything along that its tests started."""
+    """A run that is told to end takes everything along that its tests started.
+
+    One that a script started in the background ignores interrupts, and so would all programs that its tests interrupt.
+    """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
