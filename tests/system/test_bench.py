@@ -65,6 +65,13 @@ def test_heartbeats() -> None:
     assert all(row["heartbeats_per_s"] > 0 for row in told["measured"])
 
 
+def test_agents() -> None:
+    told = bench("agents", "--agents", "1,3", "--tasks", "40", "--runs", "1", "--streams", "2")
+    assert told.keys() >= {"tasks_per_s", "measured", "verify"} | STORE | MACHINE
+    assert [row["agents"] for row in told["measured"]] == [1, 3]
+    assert all(row["tasks_per_s"] > 0 and row["executions_per_task"] == 1 for row in told["measured"])
+
+
 def test_queue() -> None:
     told = bench("queue", "--queued", "0,20", "--tasks", "10,30", "--probe", "10", "--runs", "1")
     assert told.keys() >= {"tasks_per_s", "by_queue", "by_size"} | STORE | MACHINE

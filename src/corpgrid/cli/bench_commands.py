@@ -120,6 +120,40 @@ def heartbeats(  # noqa: PLR0913 - its options
     renderer.facts(found, name="heartbeats_per_s")
 
 
+@bench_group.command("agents")
+@click.option(
+    "--agents", callback=_numbers, default="1,10,100,1000,10000", show_default=True, help="How many, in turn."
+)
+@click.option("--tasks", type=_COUNT, default=20_000, show_default=True, help="No-op tasks in one job.")
+@click.option("--runs", type=_COUNT, default=2, show_default=True, help="How often; the best counts, all are shown.")
+@click.option("--streams", type=_COUNT, default=1_000, show_default=True, help="Over how many they are spread.")
+@click.option("--verify", type=click.Choice(["none", "audit"]), default="none", show_default=True, help="Of the job.")
+@_grid_setting
+@output_options
+def agents(  # noqa: PLR0913 - its options
+    renderer: Renderer,
+    *,
+    agents: tuple[int, ...],
+    tasks: int,
+    runs: int,
+    streams: int,
+    verify: str,
+    store: str,
+    dsn: str,
+) -> None:
+    """Tasks a second by how many agents are connected, each a real session over gRPC without a runner."""
+    from corpgrid.cli.bench.connected import Work, measure_connected  # noqa: PLC0415 - gRPC takes long to import
+    from corpgrid.domain.job import VerifyMode  # noqa: PLC0415 - as above
+
+    found = measure_connected(
+        agents=[number for number in agents if number] or [1],
+        work=Work(tasks=tasks, runs=runs, verify=VerifyMode(verify)),
+        streams=streams,
+        setting=_setting(store, dsn, agents=0),
+    )
+    renderer.facts(found, name="tasks_per_s")
+
+
 @bench_group.command("placement")
 @click.option("--devices", callback=_numbers, default="1000,10000,100000", show_default=True, help="How many.")
 @click.option("--sets", callback=_numbers, default="1,50", show_default=True, help="Kinds of tasks.")
