@@ -29,4 +29,4 @@ class StoreSettings:
     item_payload: ItemPayload
     batch_blobs: BatchBlobs
     seen_within_seconds: float = 60.0
-    owners_seconds: float = 1.0
+    owners_seconds: float = 5.0

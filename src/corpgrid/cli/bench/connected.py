@@ -4,6 +4,7 @@
   poll and send their signs of life.  They run nothing: the job's values are what their tasks would give.
 * Every number of agents has a grid of its own.  Nothing is checked by another device unless that is asked for: one
   agent alone has nobody to check it, and among ten thousand new ones their probation would be most of the work.
+* ``idle_cores`` is what the scheduler spends on agents that have nothing to do; the jobs are timed on top of it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -24,6 +26,7 @@ from corpgrid.errors import UnavailableError
 
 _JOINING_SECONDS = 300.0
 _END_SECONDS = 30.0
+_IDLE_SECONDS = 5.0
 
 
 class Work(NamedTuple):
@@ -58,6 +61,7 @@ def measure_connected(*, agents: Sequence[int], work: Work, streams: int, settin
 def _measure(number: int, work: Work, streams: int, setting: Setting) -> dict[str, Any]:
     with bench_grid(setting) as bench, _crowd(bench, number, streams):
         timed_job(bench, work.tasks, verify=work.verify)
+        idle = _idle_share(bench)
         rates, executions, cpu = [], 0, bench.scheduler_cpu_seconds()
         for _ in range(work.runs):
             rate, executed = timed_job(bench, work.tasks, verify=work.verify)
@@ -70,8 +74,16 @@ def _measure(number: int, work: Work, streams: int, setting: Setting) -> dict[st
             "tasks_per_s_all": [round(rate) for rate in rates],
             "executions_per_task": round(executions / work.tasks / work.runs, 3),
             "scheduler_cpu_us": round(1e6 * spent / executions, 1),
+            "idle_cores": idle,
             "scheduler_memory_bytes": bench.scheduler_bytes(),
         }
+
+
+def _idle_share(bench: Bench) -> float:
+    """How much of a core the scheduler takes while nobody wants anything: signs of life, and polls that wait."""
+    cpu = bench.scheduler_cpu_seconds()
+    time.sleep(_IDLE_SECONDS)
+    return round((bench.scheduler_cpu_seconds() - cpu) / _IDLE_SECONDS, 3)
 
 
 @contextmanager
