@@ -39,12 +39,14 @@ class Setting:
         dsn: (``postgres``) an empty database; empty starts a server for this measurement.
         agents: how many, each with one runner.
         programs: what to start in place of a scheduler or an agent, by its name.
+        scheduler: its options that are not those of the demo.
     """
 
     store: str = "sqlite"
     dsn: str = ""
     agents: int = 2
     programs: Mapping[str, Program] = field(default_factory=dict)
+    scheduler: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -106,7 +108,7 @@ def bench_grid(setting: Setting) -> Iterator[Bench]:
     agents = {name: {"owner": name, "site": "bench"} for name in setting.names}
     try:
         with _store(setting, folder) as store:
-            options: dict[str, Any] = {"store": store} if store else {}
+            options = {**setting.scheduler, **({"store": store} if store else {})}
             office = Office(folder / "grid", agents, scheduler=options, programs=setting.programs)
             config = ClientConfig(timeout_seconds=_CALL_SECONDS, cache_folder=folder / "cache")
             with office, connect(office.address, key=office.key, config=config) as grid:
