@@ -27,6 +27,7 @@ from tests.contracts.s3 import S3Server
 PACKAGES = ("radosgw", "ceph-mon", "ceph-osd")
 PROGRAMS = ("radosgw", "ceph-mon", "ceph-osd", "ceph", "monmaptool", "radosgw-admin")
 _START_SECONDS = 40.0
+_PATIENCE_SECONDS = 30.0
 _INSTALL_SECONDS = 600
 _CONFIG = """\
 [global]
@@ -151,9 +152,9 @@ class _Cluster:
 
     def _start_osd(self) -> None:
         made = str(uuid.uuid4())
-        self._run("ceph", "osd", "new", made, "0")
+        self._ask("osd", "new", made, "0")
         # A daemon that does this itself may ask before it knows which cluster it is in, and then it ends.
-        self._run("ceph", "osd", "crush", "add", "osd.0", "1.0", "root=default")
+        self._ask("osd", "crush", "add", "osd.0", "1.0", "root=default")
         self._run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", made)
         self._daemon("ceph-osd", "-i", "0")
 
@@ -167,6 +168,19 @@ class _Cluster:
                     stderr=log,
                 )
             )
+
+    def _ask(self, *arguments: str) -> None:
+        """Have the monitor do what may be done twice: one that has just started refuses now and then."""
+        started = time.monotonic()
+        while True:
+            try:
+                self._run("ceph", *arguments)
+            except AssertionError:
+                if time.monotonic() - started > _PATIENCE_SECONDS:
+                    raise
+                time.sleep(0.5)
+            else:
+                return
 
     def _run(self, program: str, *arguments: str) -> bytes:
         done = subprocess.run(
