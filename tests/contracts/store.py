@@ -14,8 +14,9 @@ from tests.contracts.store_devices import AuditLog, Devices
 from tests.contracts.store_ends import Ends, Results
 from tests.contracts.store_jobs import Jobs, Ready
 from tests.contracts.store_leases import Leases, Sweep
+from tests.contracts.store_ledger import Ledger
 from tests.contracts.store_retention import Retention
 
 
-class StoreContract(Jobs, Ready, Leases, Sweep, Results, Ends, Retention, Devices, AuditLog):
+class StoreContract(Jobs, Ready, Leases, Sweep, Results, Ends, Retention, Devices, AuditLog, Ledger):
     """All promises; a topic a file."""

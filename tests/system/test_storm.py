@@ -300,6 +300,7 @@ DAMAGE = {
 def test_damage_to_the_rows_is_found(past, tmp_path, statement, rule):
     copy = past.copied(tmp_path / "copy")
     with closing(sqlite3.connect(copy.folder / "grid.db")) as database, database:
+        database.execute("DROP TRIGGER audit_log_keeps")  # who holds the file can do that, too
         assert database.execute(statement).rowcount > 0
     found = judged(copy).violations
     assert any(violation.startswith(rule) for violation in found), found

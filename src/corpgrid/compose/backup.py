@@ -25,7 +25,7 @@ from corpgrid.config import Config, SchedulerConfig
 from corpgrid.errors import ConfigError, ConflictError, NotFoundError, StoreError
 
 _DATABASE = "grid.db"
-_FILES = ("grid.id", "audit.key")
+_FILES = ("grid.id", "audit.key", "ledger.pem", "ledger.pub")
 _BLOBS = "[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/" + 64 * "[0-9a-f]"
 _PRIVATE_FOLDER = 0o700
 _SAID_LINES = 5

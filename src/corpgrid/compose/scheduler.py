@@ -19,6 +19,7 @@ from corpgrid.blobs.local import LocalBlobs
 from corpgrid.compose import identity
 from corpgrid.compose.audit_key import audit_key_of
 from corpgrid.compose.clock import clock_of
+from corpgrid.compose.ledger import sealer_of
 from corpgrid.compose.process import spare_the_collector, transport_limits
 from corpgrid.config import Config, SchedulerConfig
 from corpgrid.config.sections import DAY_SECONDS
@@ -34,6 +35,7 @@ from corpgrid.ports.store import Store
 from corpgrid.scheduler.admission import OF_TASKS
 from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.scheduler import Scheduler
+from corpgrid.scheduler.sealer import Sealer
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.stores.sqlite.store import SqliteStore
 from corpgrid.transport.address import parse
@@ -74,7 +76,9 @@ async def running_scheduler(config: Config) -> AsyncIterator[Serving]:
         rules = _rules(config, await audit_key_of(store, settings.folder))
         async with (
             clock_of(store) as clock,
-            _serving(config, _scheduler(config, rules, store, blobs, clock)) as serving,
+            _serving(
+                config, _scheduler(config, rules, store, blobs, clock, sealer=sealer_of(grid, settings.folder))
+            ) as serving,
         ):
             yield serving
     finally:
@@ -91,7 +95,9 @@ def _rules(config: Config, audit_key: bytes) -> GridRules:
     )
 
 
-def _scheduler(config: Config, rules: GridRules, store: Store, blobs: Blobs, clock: Clock) -> Scheduler:
+def _scheduler(  # noqa: PLR0913 - what it stands on
+    config: Config, rules: GridRules, store: Store, blobs: Blobs, clock: Clock, *, sealer: Sealer
+) -> Scheduler:
     settings = config.scheduler
     return Scheduler(
         store=store,
@@ -104,6 +110,7 @@ def _scheduler(config: Config, rules: GridRules, store: Store, blobs: Blobs, clo
         keys=KeyFolder(settings.trusted_keys, clock.now),
         trusted=partial(_is_trusted, settings.trusted_devices),
         new_secret=partial(secrets.token_urlsafe, _SECRET_BYTES),
+        sealer=sealer,
     )
 
 

@@ -11,6 +11,7 @@ from corpgrid.domain.effects import AuditEntry, Checkpoint, Effects, Need, View
 from corpgrid.domain.hints import Hint
 from corpgrid.domain.ids import DeviceId, Digest, JobId
 from corpgrid.domain.job import Job, JobState, Task, TaskState
+from corpgrid.ports.ledger import LedgerStore
 
 Decide = Callable[[View], Effects]
 COLLECTED = "job.collected"
@@ -36,6 +37,10 @@ class Store(Protocol):
     @property
     def shared(self) -> bool:
         """Whether other schedulers may change it too."""
+
+    @property
+    def ledger(self) -> LedgerStore:
+        """The audit log, once it is sealed."""
 
     def listen(self, heard: Callable[[Hint], None]) -> None:
         """Tell, in the event loop, where another scheduler's tick changed something; a hint may be lost."""

@@ -1,8 +1,8 @@
 """What only one of many schedulers does at a time: it asks its store for the lead, and keeps asking.
 
 Rules:
-* Who leads runs the reaper and the store's upkeep.  Who loses the lead stops both at once; what it has under way by
-  then the store leaves out (``View.leads``).
+* Who leads runs the reaper, the sealer and the store's upkeep.  Who loses the lead stops them at once; what it has
+  under way by then the store leaves out (``View.leads``).
 * Who does not lead looks now and then whether polls that wait here may have work: the hint that said so may be lost.
 * A store that cannot be asked is no reason to end; one that was migrated beyond this program is.
 * The one scheduler of an embedded store always leads.
@@ -18,6 +18,7 @@ from corpgrid.domain.job import JobState
 from corpgrid.errors import CorpGridError, MigrationError, StoreError
 from corpgrid.ports.store import Store
 from corpgrid.scheduler.reaper import Reaper
+from corpgrid.scheduler.sealer import Sealer
 from corpgrid.scheduler.tick import Tick
 
 log = logging.getLogger(__name__)
@@ -35,13 +36,15 @@ class Duties:
         store: who knows the leader.
         tick: where polls wait.
         reaper: what the leader does.
+        sealer: what it seals the ledger with; None leaves it open.
         look_seconds: how often one that does not lead looks for work.
     """
 
-    def __init__(self, store: Store, tick: Tick, reaper: Reaper, *, look_seconds: float) -> None:
+    def __init__(self, store: Store, tick: Tick, reaper: Reaper, sealer: Sealer | None, *, look_seconds: float) -> None:
         self._store = store
         self._tick = tick
         self._reaper = reaper
+        self._sealer = sealer
         self._look_seconds = look_seconds
         self._term: asyncio.Task[object] | None = None
 
@@ -77,7 +80,10 @@ class Duties:
             return False
 
     async def _serve(self) -> None:
-        await asyncio.gather(self._reaper.run(), self._keep_up())
+        duties = [self._reaper.run(), self._keep_up()]
+        if self._sealer is not None:
+            duties.append(self._sealer.run(self._store.ledger))
+        await asyncio.gather(*duties)
 
     async def _keep_up(self) -> None:
         while True:

@@ -45,6 +45,7 @@ from corpgrid.scheduler.limits import SchedulerLimits
 from corpgrid.scheduler.news import news_of
 from corpgrid.scheduler.reaper import Reaper
 from corpgrid.scheduler.results import Results
+from corpgrid.scheduler.sealer import Sealer
 from corpgrid.scheduler.service import AgentService
 from corpgrid.scheduler.sessions import Sessions
 from corpgrid.scheduler.specs import Specs
@@ -69,6 +70,7 @@ class Scheduler:
         keys: the submitters that are trusted now.
         trusted: whether a device is the operator's own.
         new_secret: makes a session's secret, which nobody can guess.
+        sealer: what seals the ledger; None leaves it open.
 
     Attributes:
         agents: what agents ask (``ports.SchedulerApi``).
@@ -89,6 +91,7 @@ class Scheduler:
         keys: Keys,
         trusted: Callable[[DeviceId], bool],
         new_secret: Callable[[], str],
+        sealer: Sealer | None,
     ) -> None:
         self.counters = Counters()
         self._store = store
@@ -145,7 +148,7 @@ class Scheduler:
             limits=limits,
             counters=self.counters,
         )
-        self._duties = Duties(store, self._tick, self._reaper, look_seconds=limits.sweep_seconds)
+        self._duties = Duties(store, self._tick, self._reaper, sealer, look_seconds=limits.sweep_seconds)
 
     async def start(self) -> None:
         """Begin to tick; when this returns, calls may come."""

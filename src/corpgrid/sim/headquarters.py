@@ -119,6 +119,7 @@ class Station:
             keys=lambda: grid.keyring,
             trusted=grid.trusted,
             new_secret=lambda: f"{self._rng.getrandbits(128):032x}",
+            sealer=None,
         )
         try:
             await scheduler.start()

@@ -16,6 +16,7 @@ from corpgrid.domain.job import Job, JobState, Task, TaskState
 from corpgrid.errors import StoreError
 from corpgrid.ports.store import COLLECTED, Decide, StoredResult
 from corpgrid.stores.collecting import collected_line
+from corpgrid.stores.memory_ledger import MemoryLedger
 from corpgrid.stores.memory_tables import Tables
 from corpgrid.stores.memory_view import Selection
 from corpgrid.stores.presence import changes_owners, count_owners
@@ -29,6 +30,7 @@ class MemoryStore:
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
         self._tables = Tables()
+        self._ledger = MemoryLedger(self._tables.audit)
         self._next_epoch = 1
         self._next_batch = 1
         self._last_tick = 0.0
@@ -40,6 +42,12 @@ class MemoryStore:
     def shared(self) -> bool:
         """No: one scheduler has it for itself."""
         return False
+
+    @property
+    def ledger(self) -> MemoryLedger:
+        """The audit log, once it is sealed."""
+        self._require_open()
+        return self._ledger
 
     def listen(self, heard: Callable[[Hint], None]) -> None:
         """Nobody else writes here, so there is nothing to hear."""

@@ -127,6 +127,11 @@ def consistency_proof(nodes: Nodes, earlier: int, size: int) -> tuple[bytes, ...
     return tuple(reversed(proof))
 
 
+def root_of_first(nodes: Nodes, size: int) -> bytes:
+    """The root of the tree as it was with its first ``size`` entries."""
+    return _root_of(nodes, 0, size) if size else EMPTY_ROOT
+
+
 def check_inclusion(root: bytes, leaf: bytes, proof: Sequence[bytes], *, index: int, size: int) -> None:
     """Check that an entry with this ``leaf_hash`` stands at ``index`` of the tree with this root.
 

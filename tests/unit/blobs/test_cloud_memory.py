@@ -11,8 +11,8 @@ import pytest
 from tests.contracts.s3 import S3Server
 
 BLOB_MIB = 128
-BOUND_MIB = 80
-"""Ten parts: what is made, sent, received and checked at one moment, and what the allocator keeps of it."""
+BOUND_MIB = 96
+"""Twelve parts: what is made, sent, received and checked at one moment, and what the allocator keeps of it."""
 PROGRAM = """
 import asyncio, sys
 from pathlib import Path

@@ -224,6 +224,7 @@ class World:
             keys=lambda: self.keyring,
             trusted=lambda device: device in self.trusted,
             new_secret=lambda: f"secret-{next(self._secrets)}",
+            sealer=None,
         )
 
     @asynccontextmanager

@@ -31,6 +31,7 @@ from corpgrid.stores.postgres.database import Address, Pool, Session
 from corpgrid.stores.postgres.driver import translated
 from corpgrid.stores.postgres.hints import Hints
 from corpgrid.stores.postgres.lead import Lead
+from corpgrid.stores.postgres.ledger import PostgresLedger
 from corpgrid.stores.postgres.naming import name_grid
 from corpgrid.stores.postgres.read import Reader
 from corpgrid.stores.postgres.schema import grid_id, migrate, require_present, require_usable, version
@@ -70,6 +71,7 @@ class PostgresStore:
         self._writer = writer
         self._reader = reader
         self._upkeep = upkeep
+        self._ledger = PostgresLedger(pools[-1], lead, place=place)
         self._open = True
 
     @classmethod
@@ -120,6 +122,12 @@ class PostgresStore:
     def shared(self) -> bool:
         """Yes: any number of schedulers may open the same database."""
         return True
+
+    @property
+    def ledger(self) -> PostgresLedger:
+        """The audit log, once it is sealed."""
+        self._require_open()
+        return self._ledger
 
     def listen(self, heard: Callable[[Hint], None]) -> None:
         """Tell, in the event loop, where another scheduler's tick changed something; a hint may be lost."""

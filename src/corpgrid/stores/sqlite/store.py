@@ -31,6 +31,7 @@ from corpgrid.stores.lockfile import LockFile
 from corpgrid.stores.settings import StoreSettings
 from corpgrid.stores.sqlite.commit import commit
 from corpgrid.stores.sqlite.database import Database, Row
+from corpgrid.stores.sqlite.ledger import SqliteLedger
 from corpgrid.stores.sqlite.load import load
 from corpgrid.stores.sqlite.numbers import Numbers
 from corpgrid.stores.sqlite.read import Page, Reader
@@ -93,6 +94,7 @@ class SqliteStore:
         self._reading = reading
         self._writer: Writer
         self._reader: Reader
+        self._ledger: SqliteLedger
         self._databases: list[tuple[ThreadPoolExecutor, Database]] = []
         self._open = True
 
@@ -134,6 +136,11 @@ class SqliteStore:
     def shared(self) -> bool:
         """No: one scheduler has it for itself."""
         return False
+
+    @property
+    def ledger(self) -> SqliteLedger:
+        """The audit log, once it is sealed."""
+        return self._ledger
 
     def listen(self, heard: Callable[[Hint], None]) -> None:
         """Nobody else writes here, so there is nothing to hear."""
@@ -245,6 +252,10 @@ class SqliteStore:
         reading = await self._connect(self._reading, path, read_only=True, max_bytes=max_bytes)
         self._writer = Writer(writing, settings)
         self._reader = Reader(reading, batch_blobs=settings.batch_blobs)
+        self._ledger = SqliteLedger(
+            write=lambda call: self._hop(self._writing, call, writing),
+            read=lambda call: self._hop(self._reading, call, reading),
+        )
 
     async def _connect(self, thread: ThreadPoolExecutor, path: Path, *, read_only: bool, max_bytes: int) -> Database:
         def connect() -> Database:
